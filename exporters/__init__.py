@@ -1,0 +1,1 @@
+"""Built-in exporters: one file per edge between two formats, found by file name (see CONTRIBUTING.md)."""

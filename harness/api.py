@@ -1,0 +1,166 @@
+"""The plug-in contract: all that the author of an exporter or a runtime reads, and the only module a plug-in imports.
+
+A plug-in is one class in one file of `exporters/` or `runtimes/` (or behind an entry point of the group
+`backbench.exporters` or `backbench.runtimes`). Its module imports nothing heavy at the top: the light parent process
+reads the class attributes, and only a worker process calls the methods. Library exceptions become ours at this boundary:
+`raise OpenFailed("...", "what to type next") from error`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
+
+from harness.errors import ExportFailed, MissingLibrary, OpenFailed, RunFailed, SourceInvalid, Unsupported
+from harness.model import (
+    JSON,
+    Artifact,
+    Device,
+    Export,
+    Facts,
+    Format,
+    LayerTime,
+    Precision,
+    Request,
+    Setup,
+    TensorSpec,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+
+__all__ = [
+    "JSON", "Artifact", "Clock", "Device", "Export", "ExportFailed", "Exporter", "Facts", "Format", "LayerTime",
+    "MissingLibrary", "OpenFailed", "Precision", "Request", "RunFailed", "Runtime", "Session", "Setup",
+    "SourceInvalid", "TensorSpec", "Unsupported", "load_timm", "usable_cpus",
+]  # fmt: skip
+
+
+class Exporter(ABC):
+    """An edge from one artifact format to another."""
+
+    source: ClassVar[Format]
+    target: ClassVar[Format]
+    precisions: ClassVar[tuple[Precision, ...]]
+    """Precisions of the artifacts it makes. It is given a source in `reads`, whatever precision it is to make."""
+    reads: ClassVar[Mapping[Precision, Precision]] = {}
+    """Precision of the source for each precision made, where they differ: a quantiser has `{"int8": "fp32"}`."""
+    needs: ClassVar[Mapping[str, str]] = {}
+    """Import name of each library it needs -> the requirement that pip installs."""
+    portable: ClassVar[bool] = True
+    """False: what it makes belongs to this device and these library versions, and is cached so."""
+    dynamic_batch: ClassVar[bool] = True
+    """Whether it can make an artifact that takes any batch size (it is then asked for that first)."""
+    rank: ClassVar[int] = 0
+    """Among exporters of one edge the lowest is tried first; the others are its fallbacks."""
+    options: ClassVar[Mapping[str, JSON]] = {}
+    """The options it knows, with their defaults."""
+
+    @abstractmethod
+    def export(self, source: Artifact, want: Request, folder: Path) -> Export:
+        """Write into the empty `folder` what `want` asks for. Raises `ExportFailed` or `Unsupported`."""
+
+
+class Runtime(ABC):
+    """Opens artifacts on devices. Never converts: `route` finds the exporters that lead to what it accepts."""
+
+    accepts: ClassVar[tuple[Format, ...]]
+    """Formats it opens, the preferred one first."""
+    precisions: ClassVar[Mapping[str, tuple[Precision, ...]]]
+    """Device kind -> the precisions it really executes there. Anything else is `unsupported`, never another one."""
+    casts: ClassVar[Mapping[Precision, Precision]] = {}
+    """Precisions it makes itself while opening -> the precision of the artifact it needs for that."""
+    needs: ClassVar[Mapping[str, str]] = {}
+    """Import name of each library it needs -> the requirement that pip installs."""
+    opset: ClassVar[int | None] = None
+    """ONNX opset it needs; None leaves it to the exporter."""
+    static_batch: ClassVar[tuple[str, ...]] = ()
+    """Device kinds that need an artifact of fixed batch size."""
+    options: ClassVar[Mapping[str, JSON]] = {}
+    """The options it knows, with their defaults."""
+
+    @abstractmethod
+    def devices(self) -> Sequence[Device]:
+        """The devices it reaches, probed for real and not from a compile-time list."""
+
+    @abstractmethod
+    def open(self, artifact: Artifact, setup: Setup) -> Session:
+        """A session that is ready to be bound. Raises `OpenFailed` or `Unsupported`."""
+
+
+class Session(ABC):
+    """An open artifact. It never times itself; the harness holds the clock. A context manager that closes itself."""
+
+    @abstractmethod
+    def bind(self, feed: Mapping[str, Array]) -> None:
+        """Put the inputs (name -> C-contiguous host array with the batch first) where the device reads them."""
+
+    @abstractmethod
+    def run(self) -> None:
+        """Start one inference: the hot path, nothing else in it."""
+
+    def sync(self) -> None:  # noqa: B027 - most runtimes have nothing to wait for
+        """Wait until what `run` started is finished."""
+
+    @abstractmethod
+    def fetch(self) -> Mapping[str, Array]:
+        """Outputs of the last inference as host arrays, in the order of the artifact's outputs."""
+
+    @abstractmethod
+    def facts(self) -> Facts:
+        """What really runs, read back from the library; what it does not tell stays None or empty."""
+
+    def clock(self) -> Clock | None:
+        """The device's own clock, where there is one."""
+        return None
+
+    def timer(self) -> Callable[[], int] | None:
+        """A nanosecond clock to time this session by instead of the host's; its records say `foreign clock`.
+
+        For sessions whose time is scripted (`fake`), or told by a tool that times itself.
+        """
+        return None
+
+    def device_bytes(self) -> int | None:
+        """Device memory this session holds, in bytes; None where there is none of its own, or it cannot be told."""
+        return None
+
+    def profile(self) -> Sequence[LayerTime]:
+        """Times of the executed layers of one inference, in a pass of its own. Raises `Unsupported`."""
+        raise Unsupported("this runtime has no per-layer profile")
+
+    def close(self) -> None:  # noqa: B027 - most sessions end with their process
+        """Release what the session holds."""
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+class Clock(Protocol):
+    """A device clock: `start` before `run`, `end` after `run`, `elapsed_ns` once the session has synchronised."""
+
+    def start(self) -> None: ...
+    def end(self) -> None: ...
+    def elapsed_ns(self) -> int: ...
+
+
+def load_timm(artifact: Artifact) -> Any:
+    """The `torch.nn.Module` of a `timm` artifact: float32, on the CPU, in `eval` mode. Imports torch and timm."""
+    from harness.backbone import load
+
+    return load(artifact)
+
+
+def usable_cpus() -> int:
+    """Processors this process may use: its affinity, limited by the cgroup's CPU quota (rounded down, at least 1)."""
+    from harness.machine import usable_cpus as count
+
+    return count()

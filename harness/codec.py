@@ -1,0 +1,54 @@
+"""Frozen data to JSON and back, checked on the way in: what a pipe or a file hands over is not trusted to fit."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from harness.errors import BackbenchError
+
+T = TypeVar("T")
+
+
+class Malformed(BackbenchError):
+    """JSON that does not describe the class it should; every misfit is named with its place."""
+
+
+@functools.cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def encode(value: object) -> Any:
+    """`value` (a frozen dataclass of `harness.model` or `harness.record`, or plain data) as plain JSON data."""
+    kind = type(value) if dataclasses.is_dataclass(value) else Any
+    return _adapter(kind).dump_python(value, mode="json")
+
+
+def decode(kind: type[T], data: object) -> T:
+    """Plain JSON data as an instance of `kind`. Raises `Malformed`, which lists every misfit."""
+    try:
+        return _adapter(kind).validate_python(data)  # type: ignore[no-any-return]
+    except ValidationError as error:
+        misfits = "; ".join(f"{'.'.join(map(str, e['loc'])) or '.'}: {e['msg']}" for e in error.errors())
+        raise Malformed(f"not a {kind.__name__}: {misfits}") from error
+
+
+def dumps(value: object) -> str:
+    """One line of JSON with sorted keys: equal data gives equal text."""
+    return json.dumps(encode(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest(value: object) -> str:
+    """sha256 (hex) of the canonical JSON of `value`."""
+    return hashlib.sha256(dumps(value).encode()).hexdigest()
+
+
+def key(value: object) -> str:
+    """Short stable hash that names a cell or a group: the first 12 hex digits of `digest`."""
+    return digest(value)[:12]

@@ -1,0 +1,211 @@
+"""What is kept of a run: the frozen classes of `run.json`, `records.jsonl` and `samples.jsonl`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from harness.model import (
+    JSON,
+    SCHEMA,
+    Attempt,
+    Burst,
+    Cell,
+    Facts,
+    Group,
+    Outcome,
+    Precision,
+    Trust,
+    Verification,
+    Warmup,
+)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A point estimate with its two-sided interval."""
+
+    value: float
+    low: float
+    high: float
+    level: float = 0.95
+
+    @property
+    def half_width(self) -> float:
+        """Half the interval's width relative to the value: 0.02 reads ±2 %."""
+        return (self.high - self.low) / 2 / self.value if self.value else float("inf")
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Summary of all kept samples of one scope. Nothing is clipped."""
+
+    samples: int
+    median_ns: float
+    mean_ns: float
+    std_ns: float
+    min_ns: float
+    max_ns: float
+    percentiles_ns: Mapping[str, float]
+    """`p90`, `p95`, `p99`, `p99.9`, as far as the number of samples supports them (METHOD 3)."""
+    samples_missing: Mapping[str, int]
+    """For every percentile that is not given: how many more samples it needs."""
+
+
+@dataclass(frozen=True)
+class Speedup:
+    """Latency of the baseline over latency of this cell, from the medians of shared rounds; above 1 is faster."""
+
+    ratio: Interval
+    rounds: int
+    estimator: str
+
+
+@dataclass(frozen=True)
+class ColdStart:
+    """What it costs before the second inference, in seconds."""
+
+    export_s: float
+    """All exporters of the chain, when they ran (a cached artifact keeps the figure of its making)."""
+    load_s: float
+    first_inference_s: float
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Sizes in bytes."""
+
+    artifact_bytes: int
+    rss_before_bytes: int
+    rss_loaded_bytes: int
+    rss_peak_bytes: int
+    device_bytes: int | None
+
+
+@dataclass(frozen=True)
+class ArtifactNote:
+    """What a record keeps of the artifact that was measured."""
+
+    format: str
+    precision: Precision
+    digest: str
+    chain: tuple[str, ...]
+    """Exporters in the order in which they were applied."""
+    attempts: tuple[Attempt, ...]
+    details: Mapping[str, JSON]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One reason of a verdict: the check's name, what was seen, and what to do about it."""
+
+    check: str
+    level: Trust
+    seen: str
+    advice: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known of one cell after a run. A failure is a record too."""
+
+    key: str
+    group: str
+    cell: Cell
+    baseline: str
+    """Key of the cell that speed-ups are relative to."""
+    baseline_title: str
+    outcome: Outcome
+    reason: str = ""
+    hint: str = ""
+    artifact: ArtifactNote | None = None
+    facts: Facts | None = None
+    verification: Verification | None = None
+    cold: ColdStart | None = None
+    memory: Memory | None = None
+    warmup: Warmup | None = None
+    latency: Mapping[str, Latency] = field(default_factory=dict)
+    """By scope, and `device` for the device's own clock."""
+    speedup: Mapping[str, Speedup] = field(default_factory=dict)
+    """By scope."""
+    rounds: int = 0
+    measured_s: float = 0.0
+    """Seconds spent in this cell's bursts, discarded inferences included."""
+    overhead_s: float = 0.0
+    """Seconds spent on this cell beside load, first inference, warm-up, verification and bursts."""
+    conditions: Mapping[str, JSON] = field(default_factory=dict)
+    """The machine while it ran: one entry per probe; `unavailable: <why>` where it cannot be read."""
+    trust: Trust | None = None
+    """None where nothing was measured."""
+    findings: tuple[Finding, ...] = ()
+    worker_log: str = ""
+    """Path of the worker's log, relative to the results folder."""
+    schema: int = SCHEMA
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether the others of its group are compared with this one."""
+        return self.key == self.baseline
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Raw samples of one burst: enough to compute every statistic again."""
+
+    key: str
+    process: int
+    """Which of the cell's processes measured it, from 0."""
+    round: int
+    order: int
+    """Position of the cell in the round's order."""
+    burst: Burst
+    schema: int = SCHEMA
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How long and how carefully to measure (METHOD 1 and 4)."""
+
+    budget_s: float = 10.0
+    """Measuring time per cell, discarded inferences included."""
+    target: float = 0.02
+    """Half-width of every speed-up's 95 % interval at which measuring may stop before the budget."""
+    burst_s: float = 0.15
+    end_to_end_share: float = 0.4
+    """Length of a burst's end-to-end part relative to its compute part."""
+    min_inferences: int = 3
+    min_rounds: int = 10
+    processes: int = 1
+    """Fresh processes per cell; the rounds are divided between them."""
+    seed: int = 0
+    control: bool = False
+    """Measure the baseline a second time under another name (A/A)."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A plan with every name resolved: what a run's `run.json` holds, and what `--resume` compares."""
+
+    name: str
+    groups: tuple[Group, ...]
+    rules: Rules
+    refused: tuple[Record, ...] = ()
+    """Cells known to be impossible before anything was started."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Head of a results folder."""
+
+    id: str
+    command: tuple[str, ...]
+    started: str
+    """ISO 8601 with the UTC offset."""
+    plan: Plan
+    machine: Mapping[str, JSON]
+    versions: Mapping[str, str]
+    finished: str = ""
+    """Empty until every cell has a record."""
+    overhead_ns: float | None = None
+    """The harness's own time per inference, measured with a session that does nothing; None until it is known."""
+    schema: int = SCHEMA
