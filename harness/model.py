@@ -48,6 +48,10 @@ class Backbone:
     """Height and width in pixels; 0 is the backbone's own."""
     features_only: bool = False
     """Multi-scale feature maps instead of the classifier."""
+    precision: Precision = "fp32"
+    """Precision of what the chain of exporters begins with: fp32 for timm, what is in the file for ONNX."""
+    fixed_batch: int = 0
+    """The only batch size that an ONNX file takes; 0 is any."""
 
     @property
     def source(self) -> Format:
@@ -255,6 +259,15 @@ class Usage:
 
 
 @dataclass(frozen=True)
+class Pace:
+    """How long a burst lasts: at least `seconds` and at least `inferences`, for each scope (0 s skips end-to-end)."""
+
+    seconds: float
+    end_to_end_s: float
+    inferences: int
+
+
+@dataclass(frozen=True)
 class Burst:
     """Consecutive inferences of one session, timed one by one. Inferences that were thrown away are only counted."""
 
@@ -263,6 +276,8 @@ class Burst:
     device_ns: tuple[int, ...] = ()
     """The device's own clock beside `compute_ns`, where the session has one."""
     discarded: int = 0
+    seconds: float = 0.0
+    """Whole length by the clock the session is timed by, discarded inferences included."""
     started_ns: int = 0
     """`time.monotonic_ns` at its start (one clock for all processes of a machine)."""
     usage: Usage = Usage()
@@ -273,6 +288,8 @@ class Opened:
     """A worker's answer to `open`: cold start and memory of a session that is ready."""
 
     facts: Facts
+    import_s: float
+    """Importing the runtime's libraries."""
     load_s: float
     """From the artifact on disk to a session; includes compilation where the runtime compiles."""
     first_inference_s: float
@@ -281,6 +298,8 @@ class Opened:
     rss_loaded_bytes: int
     """Resident memory after the first inference."""
     device_bytes: int | None = None
+    timer: str = ""
+    """Name of the clock it is timed by."""
     modules: tuple[str, ...] = ()
     """Frameworks in the worker's `sys.modules`."""
 

@@ -67,7 +67,10 @@ class ColdStart:
 
     export_s: float
     """All exporters of the chain, when they ran (a cached artifact keeps the figure of its making)."""
+    import_s: float
+    """Importing the runtime's libraries in a fresh process."""
     load_s: float
+    """From the artifact on disk to a session; includes compilation where the runtime compiles."""
     first_inference_s: float
 
 
@@ -180,6 +183,10 @@ class Rules:
     seed: int = 0
     control: bool = False
     """Measure the baseline a second time under another name (A/A)."""
+    patience_s: float = 60.0
+    """How much longer than expected a worker may stay silent before it is killed (`timed_out`)."""
+    tolerances: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """By precision: limits of `harness.verify` that differ from its defaults."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,46 @@
+"""The trust verdict: one table of checks, each with what it saw and advice (METHOD 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from harness.record import Finding, Record, Rules, Trust
+
+Check = Callable[[Record, Rules], Finding | None]
+_ORDER: Sequence[Trust] = ("trusted", "caution", "untrusted")
+
+
+def judge(record: Record, rules: Rules) -> tuple[Trust, tuple[Finding, ...]]:
+    """The verdict on a measured record: the worst level among its findings, and the findings."""
+    findings = tuple(finding for check in CHECKS if (finding := check(record, rules)) is not None)
+    worst = max((_ORDER.index(finding.level) for finding in findings), default=0)
+    return _ORDER[worst], findings
+
+
+def _wide_interval(record: Record, rules: Rules) -> Finding | None:
+    speedup = record.speedup.get("compute")
+    if speedup is None or speedup.ratio.half_width <= rules.target or rules.target <= 0:
+        return None
+    reached = speedup.ratio.half_width
+    level: Trust = "caution" if reached <= 2.5 * rules.target else "untrusted"
+    advice = f"measure longer: --budget {rules.budget_s * (reached / rules.target) ** 2:.0f}s"
+    if rules.target < 0.01:
+        advice += f" and in fresh processes: --processes {max(3, rules.processes * 2)}"
+    return Finding("wide_interval", level, f"the speed-up is known to ±{reached:.1%}, the target is ±{rules.target:.1%}", advice)
+
+
+def _not_steady(record: Record, rules: Rules) -> Finding | None:
+    if record.warmup is None or record.warmup.steady:
+        return None
+    seen = f"warm-up did not become flat in {record.warmup.seconds:.1f} s"
+    return Finding("not_steady", "caution", seen, "close what else runs, or fix the clock rate (governor, power mode)")
+
+
+def _few_rounds(record: Record, rules: Rules) -> Finding | None:
+    if record.rounds >= rules.min_rounds:
+        return None
+    seen = f"{record.rounds} rounds, and {rules.min_rounds} are the least"
+    return Finding("few_rounds", "untrusted", seen, f"give it more time: --budget {2 * rules.budget_s:.0f}s")
+
+
+CHECKS: tuple[Check, ...] = (_wide_interval, _not_steady, _few_rounds)

@@ -1,0 +1,238 @@
+"""Measures one group: all its sessions open at once, each in its own process, verified, warmed, then in rounds."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from harness import codec, machine, registry, schedule, summary
+from harness.errors import BackbenchError, OpenFailed
+from harness.launch import Worker, environment, pinned
+from harness.model import Burst, Cell, Device, Group, Opened, Pace, Setup, Verification, Warmup
+from harness.prepare import Prepared, Ready
+from harness.record import ColdStart, Memory, Record, Rules, Samples
+from harness.schedule import Trace
+
+OPEN_TIMEOUT_S = 1800.0
+"""For loading and compiling; a runtime that builds engines while it opens takes minutes."""
+WARM_LIMIT_S = 5.0
+_RESERVE_BYTES = 512 << 20
+"""Memory that is left free when sessions are opened side by side."""
+
+Say = Callable[[str, Cell], None]
+"""Takes what is done now (`load`, `verify`, `warm`) and the cell."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What measuring a group needs beside the group."""
+
+    rules: Rules
+    logs: Path
+    runtime_caches: Path
+    say: Say
+    watch: Callable[[Cell, int, Trace, int], None]
+    """Called before every burst: the cell, the round, the trace, and the number of cells that are measured together."""
+
+
+class Station:
+    """One cell's worker with its open session."""
+
+    def __init__(self, cell: Cell, ready: Ready, worker: Worker, rules: Rules) -> None:
+        self.cell = cell
+        self.ready = ready
+        self.worker = worker
+        self.rules = rules
+        self.opened: Opened | None = None
+
+    def open(self, cache: Path) -> Opened:
+        """Load the artifact and run the first inference. Raises where the facts contradict the label."""
+        cell = self.cell
+        kind, _, index = cell.device.partition(":")
+        known = registry.runtime_class(cell.runtime).options
+        folder = cache / cell.runtime
+        folder.mkdir(parents=True, exist_ok=True)
+        device = Device(kind, int(index) if index else None)
+        setup = Setup(device, cell.precision, cell.batch, cell.threads, {**known, **cell.options}, str(folder))
+        reply = self.worker.ask(
+            "open", OPEN_TIMEOUT_S if self.rules.patience_s >= 10 else self.rules.patience_s,
+            runtime=cell.runtime, artifact=codec.encode(self.ready.artifact),
+            setup=codec.encode(setup), reference=self.ready.reference.path,
+        )  # fmt: skip
+        self.opened = codec.decode(Opened, reply)
+        if fault := summary.contradiction(cell, self.opened.facts):
+            raise OpenFailed(f"what runs is not what the label says: {fault}", "see the record's facts")
+        return self.opened
+
+    def verify(self) -> Verification:
+        """Compare with the reference."""
+        limits = dict(self.rules.tolerances.get(self.cell.precision, {}))
+        return codec.decode(Verification, self._ask("verify", 40, reference=self.ready.reference.path,
+                                                    precision=self.cell.precision, tolerance=limits))  # fmt: skip
+
+    def warm(self) -> Warmup:
+        """Bring it to its steady state."""
+        pace = schedule.pace_of(self.rules)
+        least = replace(pace, seconds=pace.seconds / 2, end_to_end_s=0.0)
+        return codec.decode(Warmup, self._ask("warm", 40, pace=codec.encode(least), limit_s=WARM_LIMIT_S))
+
+    def burst(self, pace: Pace) -> Burst:
+        """One burst."""
+        return codec.decode(Burst, self._ask("burst", 12, pace=codec.encode(pace)))
+
+    def memory(self) -> Mapping[str, Any]:
+        """Peak memory and imported frameworks, as the worker's `memory` tells."""
+        return dict(self._ask("memory", 1))
+
+    def _ask(self, op: str, inferences: int, **fields: object) -> Any:
+        """Ask with a limit that follows from how long an inference takes."""
+        first = self.opened.first_inference_s if self.opened else 0.0
+        return self.worker.ask(op, self.rules.patience_s + inferences * 2 * first, **fields)
+
+
+def measure(group: Group, prepared: Prepared, settings: Settings) -> tuple[list[Record], list[Samples]]:
+    """Records (and raw samples) of every cell of the group, whatever happens to it."""
+    cells = {codec.key(cell): cell for cell in group.cells}
+    blank = {key: _blank(group, key, cell, cells, prepared) for key, cell in cells.items()}
+    records = {key: summary.failed(blank[key], error) for key, error in prepared.failed.items() if key in cells}
+    waiting = [key for key in cells if key not in records]
+    samples: list[Samples] = []
+    while waiting:
+        part = _Part(group, {key: (cells[key], prepared.ready[key]) for key in waiting}, settings)
+        done, left = part.run({key: blank[key] for key in waiting})
+        for key in done:
+            if key not in records:  # the baseline of an earlier part stays as it was measured there
+                records[key] = done[key]
+                samples += part.trace.of(key)
+        waiting = [key for key in left if key not in records]
+        if waiting and group.baseline in part.opened_once:
+            waiting = [group.baseline, *waiting]
+    return [records[key] for key in cells], samples
+
+
+def _blank(group: Group, key: str, cell: Cell, cells: Mapping[str, Cell], prepared: Prepared) -> Record:
+    title = cells[group.baseline].title if group.baseline in cells else ""
+    ready = prepared.ready.get(key)
+    note = summary.artifact_note(ready) if ready else None
+    return Record(key, group.key, cell, group.baseline, title, "ok", artifact=note)
+
+
+class _Part:
+    """As many cells of a group as fit in memory together, the baseline always among them."""
+
+    def __init__(self, group: Group, cells: Mapping[str, tuple[Cell, Ready]], settings: Settings) -> None:
+        self.group = group
+        self.cells = cells
+        self.settings = settings
+        self.trace = Trace()
+        self.opened_once: set[str] = set()
+        self._records: dict[str, Record] = {}
+        self._begun: dict[str, float] = {}
+
+    def run(self, blank: Mapping[str, Record]) -> tuple[dict[str, Record], list[str]]:
+        """Records of the cells that were measured or failed, and the keys that did not fit."""
+        self._records = dict(blank)
+        keys = sorted(self.cells, key=lambda key: key != self.group.baseline)  # the baseline first, the rest as planned
+        for process in range(self.settings.rules.processes):
+            keys = [key for key in keys if key not in self.trace.lost]
+            with ExitStack() as stack:
+                stations = self._open(stack, keys, process)
+                keys = list(stations)
+                names = {key: self.cells[key][0] for key in stations}
+
+                def watch(key: str, number: int, trace: Trace, names: Mapping[str, Cell] = names) -> None:
+                    self.settings.watch(names[key], number, trace, len(names))
+
+                schedule.measure(stations, self.group.baseline, self.settings.rules, process, self.trace, watch)
+                self._close(stations)
+        finished = {k: self._finish(k) for k in self.cells if k in self.opened_once or k in self.trace.lost}
+        return finished, [key for key in self.cells if key not in finished]
+
+    def _finish(self, key: str) -> Record:
+        record = summary.finish(self._records[key], self.trace, self.settings.rules)
+        verification = record.verification
+        if record.outcome == "failed" and verification is not None and not verification.passed:
+            return replace(record, outcome="wrong_output")
+        return record
+
+    def _open(self, stack: ExitStack, keys: Sequence[str], process: int) -> dict[str, Station]:
+        stations: dict[str, Station] = {}
+        largest = 0
+        for key in keys:
+            cell, ready = self.cells[key]
+            needed = max(largest, 3 * ready.artifact.size_bytes)
+            fits = machine.available_bytes() - needed > _RESERVE_BYTES
+            if len(stations) > 1 and not fits and process == 0:
+                break
+            log = self.settings.logs / f"{cell.backbone.name}-{cell.runtime}-{key}.log"
+            self.opened_once.add(key)
+            try:
+                worker = stack.enter_context(
+                    Worker(log, prefix=pinned(cell.cpus), env=environment(cell.threads), name=f"{cell.backbone.name} {cell.title}")
+                )
+                station = Station(cell, ready, worker, self.settings.rules)
+                self._start(key, station, process, log)
+                stations[key] = station
+                largest = max(largest, self._records[key].memory.rss_peak_bytes if self._records[key].memory else 0)  # type: ignore[union-attr]
+            except BackbenchError as error:
+                self.trace.lost[key] = error
+        return stations
+
+    def _start(self, key: str, station: Station, process: int, log: Path) -> None:
+        begin = time.perf_counter()
+        say, cell = self.settings.say, station.cell
+        record = replace(self._records[key], worker_log=f"{log.parent.name}/{log.name}")
+        self._records[key] = record
+        say("load", cell)
+        opened = station.open(self.settings.runtime_caches)
+        spawned_s = time.perf_counter() - begin - opened.import_s - opened.load_s - opened.first_inference_s
+        record = replace(record, facts=opened.facts)
+        if process == 0:
+            record = replace(record, cold=_cold(station.ready, opened), memory=_memory(station, opened), overhead_s=spawned_s)
+        self._records[key] = record
+        say("verify", cell)
+        verification = station.verify()
+        self._records[key] = record = replace(record, verification=verification)
+        if not verification.passed:
+            raise OpenFailed(f"wrong output: {verification.reason}", "no latency is published of it; see --tolerance in the README")
+        say("warm", cell)
+        self._records[key] = replace(record, warmup=station.warm())
+
+    def _close(self, stations: Mapping[str, Station]) -> None:
+        for key, station in stations.items():
+            if key in self.trace.lost:
+                continue
+            try:
+                held = station.memory()
+                memory = self._records[key].memory
+                assert memory is not None
+                peak = max(memory.rss_peak_bytes, int(held["rss_peak_bytes"]))
+                self._records[key] = replace(self._records[key], memory=replace(memory, rss_peak_bytes=peak))
+                station.worker.ask("close", self.settings.rules.patience_s)
+            except BackbenchError as error:
+                self.trace.lost[key] = error
+
+
+def _cold(ready: Ready, opened: Opened) -> ColdStart:
+    return ColdStart(ready.export_s, opened.import_s, opened.load_s, opened.first_inference_s)
+
+
+def _memory(station: Station, opened: Opened) -> Memory:
+    return Memory(
+        artifact_bytes=station.ready.artifact.size_bytes,
+        rss_before_bytes=opened.rss_before_bytes,
+        rss_loaded_bytes=opened.rss_loaded_bytes,
+        rss_peak_bytes=opened.rss_loaded_bytes,
+        device_bytes=opened.device_bytes,
+    )
+
+
+def expected_s(group: Group, rules: Rules) -> float:
+    """About how long measuring a group takes: bursts, and what comes before them, in seconds."""
+    per_cell = rules.budget_s + rules.processes * 4.0
+    return math.ceil(len(group.cells) * per_cell)

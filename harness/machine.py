@@ -1,0 +1,152 @@
+"""What machine this is: processors, memory, limits, versions. Facts that do not change while a run lasts."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+
+from harness.model import JSON
+
+_LIBRARIES = (
+    "backbench", "torch", "torchvision", "timm", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu",
+    "onnxruntime-openvino", "openvino", "nncf", "tensorrt", "cuda-core", "cuda-bindings", "numpy", "nvidia-ml-py",
+)  # fmt: skip
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def usable_cpus() -> int:
+    """Processors this process may use: its affinity, limited by the cgroup's CPU quota (rounded down, at least 1)."""
+    quota = cpu_quota()
+    return affinity_cpus() if quota is None else max(1, min(affinity_cpus(), int(quota)))
+
+
+def affinity_cpus() -> int:
+    """Processors in this process's affinity mask."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cpu_quota(root: Path = _CGROUP) -> float | None:
+    """Processors that the cgroup's bandwidth limit is worth (cgroup v2 `cpu.max`, v1 `cpu.cfs_*`); None for no limit."""
+    try:
+        words = (root / "cpu.max").read_text().split()
+        return None if words[0] == "max" else int(words[0]) / int(words[1])
+    except (OSError, ValueError, IndexError):
+        pass  # no cgroup v2 here; v1 is asked next
+    try:
+        quota = int((root / "cpu" / "cpu.cfs_quota_us").read_text())
+        return None if quota <= 0 else quota / int((root / "cpu" / "cpu.cfs_period_us").read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def default_threads() -> int:
+    """Threads an inference gets unless told otherwise: one per physical core that may be used."""
+    import psutil
+
+    physical = psutil.cpu_count(logical=False)
+    return max(1, min(usable_cpus(), physical or usable_cpus()))
+
+
+def count_cpus(spec: str) -> int:
+    """How many processors a list such as `0-3,6` names. Raises ValueError where it is none."""
+    chosen: set[int] = set()
+    for part in spec.split(","):
+        first, _, last = part.partition("-")
+        low, high = int(first), int(last or first)
+        if high < low or low < 0:
+            raise ValueError(f"not a range of processors: {part!r}")
+        chosen.update(range(low, high + 1))
+    return len(chosen)
+
+
+def available_bytes() -> int:
+    """Memory that could be used now without swapping, limited by the cgroup."""
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    limit, used = _number(_CGROUP / "memory.max"), _number(_CGROUP / "memory.current")
+    return free if limit is None or used is None else max(0, min(free, limit - used))
+
+
+def facts() -> Mapping[str, JSON]:
+    """The machine, for `run.json`: JSON data with units in the names."""
+    import psutil
+
+    return {
+        "cpu": cpu_name(),
+        "architecture": platform.machine(),
+        "cpus_usable": usable_cpus(),
+        "cpus_logical": psutil.cpu_count(),
+        "cpus_physical": psutil.cpu_count(logical=False),
+        "cpu_quota": cpu_quota(),
+        "cpu_flags": _flags(),
+        "governor": _text(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")) or "unavailable: no cpufreq",
+        "memory_bytes": int(psutil.virtual_memory().total),
+        "swap_bytes": int(psutil.swap_memory().total),
+        "kernel": f"{platform.system()} {platform.release()}",
+        "system": _os_name(),
+        "virtual_machine": "hypervisor" in _flags(),
+        "python": platform.python_version(),
+    }
+
+
+def versions() -> Mapping[str, str]:
+    """Installed versions of the libraries that matter, by distribution name."""
+    installed = {}
+    for name in _LIBRARIES:
+        try:
+            installed[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return installed
+
+
+def cpu_name() -> str:
+    """The processor's name as its vendor gives it."""
+    named = _field("model name")
+    if named:
+        return named
+    import cpuinfo
+
+    return str(cpuinfo.get_cpu_info().get("brand_raw", "unknown"))
+
+
+# Instruction sets that decide which kernels a runtime takes.
+_TELLING = ("avx", "avx2", "fma", "avx512", "amx", "vnni", "bf16", "fp16", "neon", "asimd", "sve", "i8mm", "hypervisor")
+
+
+def _flags() -> list[JSON]:
+    words = (_field("flags") or _field("Features")).split()
+    return [word for word in sorted(words) if word.startswith(_TELLING) or "vnni" in word or "bf16" in word]
+
+
+@functools.cache
+def _field(name: str) -> str:
+    for line in _text(Path("/proc/cpuinfo")).splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == name:
+            return value.strip()
+    return ""
+
+
+def _os_name() -> str:
+    try:
+        return platform.freedesktop_os_release().get("PRETTY_NAME", "unknown")
+    except OSError:
+        return platform.platform()
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
+
+
+def _number(path: Path) -> int | None:
+    text = _text(path)
+    return int(text) if text.isdigit() else None

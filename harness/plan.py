@@ -1,0 +1,241 @@
+"""From what a person asked for to a plan with every name resolved: the cells, their groups and baselines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from harness import codec, machine, registry, route
+from harness.catalog import Catalog
+from harness.errors import BackbenchError, MissingLibrary, PlanInvalid, Unsupported
+from harness.model import JSON, Backbone, Cell, Group, Outcome, Precision
+from harness.record import Plan, Record, Rules
+from harness.spec import BackboneSpec, RuntimeSpec, Spec
+
+FRAMEWORK = "torch_eager"
+"""The baseline of a backbone that timm makes."""
+ONNX_BASELINE = "ort_cpu"
+"""The baseline of an ONNX file given by path, which the framework cannot open."""
+CONTROL = "control"
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What a plan's names are looked up in."""
+
+    catalog: Callable[[], Catalog]
+    """Called only where the plan names a timm model."""
+    inspect: Callable[[Path], Mapping[str, Any]]
+    """Looks into an ONNX file; the result has `precision` and `inputs` as an `Export` has them."""
+
+
+def key_of(cell: Cell) -> str:
+    """The stable key of a cell."""
+    return codec.key(cell)
+
+
+def resolve(spec: Spec, sources: Sources) -> Plan:
+    """The plan that `spec` means. Raises `PlanInvalid` (or a subclass) with every fault found."""
+    faults: list[BackbenchError] = []
+    backbones: list[Backbone] = []
+    for entry in spec.backbones:
+        try:
+            backbones += _backbones(entry, spec, sources)
+        except BackbenchError as error:
+            faults.append(error)
+    runtimes = _runtimes(spec, faults)
+    threads = _threads(spec, faults)
+    _raise(faults)
+    refused: list[Record] = []
+    groups = [
+        group
+        for backbone in dict.fromkeys(backbones)
+        for batch in dict.fromkeys(spec.batches)
+        if (group := _group(spec, backbone, batch, runtimes, threads, refused)) is not None
+    ]
+    return Plan(spec.name, tuple(groups), rules_of(spec), tuple(refused))
+
+
+def _raise(faults: Sequence[BackbenchError]) -> None:
+    if len(faults) == 1:
+        raise faults[0]
+    if faults:
+        raise PlanInvalid(
+            f"the plan has {len(faults)} mistakes", faults=tuple(str(fault).replace("\n", ";") for fault in faults)
+        )
+
+
+def rules_of(spec: Spec) -> Rules:
+    """The measuring rules of a plan."""
+    rules = spec.rules
+    return Rules(
+        budget_s=rules.budget,
+        target=rules.target,
+        burst_s=rules.burst,
+        min_inferences=rules.min_inferences,
+        min_rounds=rules.min_rounds,
+        processes=rules.processes,
+        seed=rules.seed,
+        control=rules.control,
+        patience_s=rules.patience,
+        tolerances={precision: dict(limits) for precision, limits in spec.tolerances.items()},
+    )
+
+
+# ── backbones ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _backbones(entry: BackboneSpec, spec: Spec, sources: Sources) -> list[Backbone]:
+    weights = spec.weights if entry.weights is None else entry.weights
+    size = spec.input_size if entry.input_size is None else entry.input_size
+    if entry.name.endswith(".onnx") or "/" in entry.name and Path(entry.name).is_file():
+        path = Path(entry.name).expanduser().absolute()
+        seen = sources.inspect(path)
+        batch = seen["inputs"][0]["shape"][0] if seen["inputs"] and seen["inputs"][0]["shape"] else 0
+        fixed = batch if isinstance(batch, int) else 0
+        return [Backbone(path.stem, str(path), "file", entry.seed, size, False, seen["precision"], fixed)]
+    if weights not in ("random", "pretrained"):
+        checkpoint = Path(weights).expanduser().absolute()
+        if not checkpoint.is_file():
+            raise PlanInvalid(
+                f"weights {weights!r} is neither `random`, `pretrained` nor a file that exists", "give --weights PATH"
+            )
+        weights = str(checkpoint)
+    names = sources.catalog().expand(entry.name)
+    return [Backbone(name, "", weights, entry.seed, size, entry.features_only) for name in names]
+
+
+# ── runtimes ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _runtimes(spec: Spec, faults: list[BackbenchError]) -> list[RuntimeSpec]:
+    given = list(spec.runtimes) or [RuntimeSpec(name=name) for name in _default_runtimes()]
+    known = []
+    for entry in given:
+        try:
+            _check_options(entry.name, registry.runtime_class(entry.name).options, entry.options)
+            known.append(entry)
+        except BackbenchError as error:
+            faults.append(error)
+    if spec.baseline:
+        try:
+            registry.plugin("runtimes", spec.baseline)
+        except BackbenchError as error:
+            faults.append(error)
+    return known
+
+
+def _default_runtimes() -> list[str]:
+    """Without a choice: every common runtime that is installed here."""
+    common = (FRAMEWORK, ONNX_BASELINE, "openvino")
+    return [name for name in common if not registry.missing(registry.runtime_class(name).needs)] or list(common)
+
+
+def _check_options(runtime: str, known: Mapping[str, JSON], given: Mapping[str, Any]) -> None:
+    for name in given:
+        if name not in known:
+            hint = registry.did_you_mean(name, known, f"it knows: {', '.join(known) or 'none'}")
+            raise PlanInvalid(f"{runtime} has no option {name!r}", hint)
+
+
+def _threads(spec: Spec, faults: list[BackbenchError]) -> int:
+    try:
+        usable = min(machine.usable_cpus(), machine.count_cpus(spec.cpus)) if spec.cpus else machine.usable_cpus()
+    except ValueError as error:
+        faults.append(PlanInvalid(f"--cpus {spec.cpus!r}: {error}", "give processors as 0-3 or 0,2,4"))
+        return 1
+    if spec.threads > usable:
+        where = f"--cpus {spec.cpus}" if spec.cpus else "this machine (affinity and cgroup quota counted)"
+        faults.append(
+            PlanInvalid(
+                f"{spec.threads} threads on {usable} processors would wait for each other: {where} allows {usable}",
+                f"give --threads {usable} or fewer",
+            )
+        )
+    return spec.threads or min(machine.default_threads(), usable)
+
+
+# ── groups ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _group(
+    spec: Spec, backbone: Backbone, batch: int, runtimes: Sequence[RuntimeSpec], threads: int, refused: list[Record]
+) -> Group | None:
+    cells: dict[str, Cell] = {}
+    impossible: list[tuple[Cell, BackbenchError]] = []
+    for cell in _cells(spec, backbone, batch, runtimes, threads):
+        try:
+            check_possible(cell)
+            cells[key_of(cell)] = cell
+        except BackbenchError as error:
+            impossible.append((cell, error))
+    baseline = _baseline(spec, backbone, batch, threads, cells)
+    if baseline is not None:
+        cells = {key_of(baseline): baseline} | cells
+        if spec.rules.control:
+            twin = replace(baseline, label=CONTROL)
+            cells[key_of(twin)] = twin
+    key = codec.key((backbone, batch))
+    base_key, title = (key_of(baseline), baseline.title) if baseline is not None else ("", "")
+    refused += [_refusal(cell, error, key, base_key, title) for cell, error in impossible]
+    return None if baseline is None else Group(key, tuple(cells.values()), base_key)
+
+
+def _cells(spec: Spec, backbone: Backbone, batch: int, runtimes: Sequence[RuntimeSpec], threads: int) -> list[Cell]:
+    cells = []
+    for entry in runtimes:
+        known = registry.runtime_class(entry.name).options
+        options = {k: v for k, v in sorted(entry.options.items()) if v != known[k]}
+        for device in (entry.device,) if entry.device else spec.devices:
+            for precision in entry.precisions or spec.precisions:
+                cells.append(_cell(backbone, entry.name, precision, batch, device, threads, options, spec.cpus))
+    return cells
+
+
+def _cell(
+    backbone: Backbone, runtime: str, precision: Precision, batch: int, device: str, threads: int, options: Any, cpus: str
+) -> Cell:
+    return Cell(backbone, runtime, precision, batch, device, threads, json.loads(json.dumps(options)), cpus)
+
+
+def check_possible(cell: Cell) -> None:
+    """Raise `Unsupported` or `MissingLibrary` for a cell that cannot be, from class attributes alone."""
+    runtime = registry.runtime_class(cell.runtime)
+    kind = cell.device.partition(":")[0]
+    if kind not in runtime.precisions:
+        known = ", ".join(runtime.precisions)
+        raise Unsupported(f"{cell.runtime} does not run on {cell.device}", f"it runs on: {known}")
+    if cell.precision not in runtime.precisions[kind]:
+        known = ", ".join(runtime.precisions[kind])
+        raise Unsupported(f"{cell.runtime} does not execute {cell.precision} on {kind}", f"it executes: {known}")
+    if cell.backbone.fixed_batch not in (0, cell.batch):
+        fixed = cell.backbone.fixed_batch
+        raise Unsupported(f"{cell.backbone.name} takes batch {fixed} only", f"give --batch {fixed}")
+    route.find(
+        registry.exporter_classes(), cell.backbone.source, runtime, cell.precision, cell.backbone.precision
+    )
+    registry.check_installed(cell.runtime, runtime.needs)
+
+
+def _baseline(spec: Spec, backbone: Backbone, batch: int, threads: int, cells: Mapping[str, Cell]) -> Cell | None:
+    """The cell that the group is compared with: the framework in fp32 where it can run, else the first cell there is."""
+    name = spec.baseline or (ONNX_BASELINE if backbone.path else FRAMEWORK)
+    mine = [cell for cell in cells.values() if cell.runtime == name]
+    if exact := [cell for cell in mine if cell.precision == backbone.precision and not cell.options]:
+        return exact[0]
+    kinds = registry.runtime_class(name).precisions
+    device = next((device for device in spec.devices if device.partition(":")[0] in kinds), "cpu")
+    added = _cell(backbone, name, backbone.precision, batch, device, threads, {}, spec.cpus)
+    try:
+        check_possible(added)
+        return added if cells else None
+    except BackbenchError:
+        return next(iter([*mine, *cells.values()]), None)
+
+
+def _refusal(cell: Cell, error: BackbenchError, group: str, baseline: str, title: str) -> Record:
+    outcome: Outcome = "unsupported" if isinstance(error, (Unsupported, MissingLibrary)) else "failed"
+    return Record(key_of(cell), group, cell, baseline, title, outcome, error.message, error.hint)

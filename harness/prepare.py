@@ -1,0 +1,228 @@
+"""Makes what measuring needs, before measuring starts: timm snapshots, reference outputs, and each cell's artifact."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from harness import codec, registry, route
+from harness.cache import Cache
+from harness.errors import BackbenchError, ExportFailed, StoreFailed
+from harness.launch import Worker
+from harness.model import JSON, Artifact, Attempt, Backbone, Cell, Export, Recipe, Request
+
+REFERENCE_INPUTS = 8
+EXPORT_TIMEOUT_S = 1800.0
+Tell = Callable[[str], None]
+"""Takes one line of progress, such as `resnet50: onnx_dynamo`. Called from several threads."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What a cell needs to be measured."""
+
+    artifact: Artifact
+    reference: Artifact
+    chain: tuple[str, ...]
+    """Exporters in the order in which they were applied."""
+    attempts: tuple[Attempt, ...]
+    export_s: float
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All cells of a plan: ready, or with the error that stopped them. By the cell's key."""
+
+    ready: Mapping[str, Ready] = field(default_factory=dict)
+    failed: Mapping[str, BackbenchError] = field(default_factory=dict)
+
+
+def prepare(cells: Mapping[str, Cell], cache: Cache, logs: Path, jobs: int, tell: Tell) -> Prepared:
+    """Prepare every cell, backbones side by side in `jobs` threads; one that fails stops only its own cells."""
+    by_backbone: dict[Backbone, dict[str, Cell]] = {}
+    for key, cell in cells.items():
+        by_backbone.setdefault(cell.backbone, {})[key] = cell
+    ready: dict[str, Ready] = {}
+    failed: dict[str, BackbenchError] = {}
+    with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
+        line = [pool.submit(_Line(b, cache, logs, tell).prepare, group) for b, group in by_backbone.items()]
+        _gather(line, pool)
+        for future in line:
+            done = future.result()
+            ready |= done.ready
+            failed |= done.failed
+    return Prepared(ready, failed)
+
+
+def _gather(futures: Sequence[Future[Any]], pool: ThreadPoolExecutor) -> None:
+    """Wait for all; on the first exception that is not a cell's own, start nothing more."""
+    waiting = set(futures)
+    try:
+        while waiting:
+            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            for future in done:
+                future.result()
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        Worker.kill_all()
+        raise
+
+
+class _Line:
+    """Prepares the cells of one backbone, one step after another."""
+
+    def __init__(self, backbone: Backbone, cache: Cache, logs: Path, tell: Tell) -> None:
+        self.backbone = backbone
+        self.cache = cache
+        self.log = logs / f"prepare-{backbone.name}-{codec.key(backbone)}.log"
+        self.tell = tell
+
+    def prepare(self, cells: Mapping[str, Cell]) -> Prepared:
+        """Ready or failed, for each cell."""
+        try:
+            with ExitStack() as stack:
+                source, reference = self._source_and_reference(stack)
+        except BackbenchError as error:
+            return Prepared(failed=dict.fromkeys(cells, error))
+        ready: dict[str, Ready] = {}
+        failed: dict[str, BackbenchError] = {}
+        for key, cell in cells.items():
+            try:
+                ready[key] = self._chain(cell, source, reference)
+            except BackbenchError as error:
+                failed[key] = error
+        return Prepared(ready, failed)
+
+    def _source_and_reference(self, stack: ExitStack) -> tuple[Artifact, Artifact]:
+        """The artifact that the chain begins with, and the reference; one worker makes both, if they are to be made."""
+        workers: list[Worker] = []
+
+        def worker() -> Worker:
+            if not workers:
+                workers.append(stack.enter_context(Worker(self.log, name=f"{self.backbone.name} (reference)")))
+            return workers[0]
+
+        source = self._onnx_source(worker) if self.backbone.path else self._snapshot(worker)
+        needs = dict.fromkeys(("torch", "timm") if not self.backbone.path else ("onnxruntime",), "")
+        recipe = Recipe(
+            "reference",
+            source.digest,
+            {"seed": self.backbone.seed, "inputs": REFERENCE_INPUTS, "input_size": self.backbone.input_size},
+            registry.versions(needs) | {"source": _source_digest("harness.reference", "harness.images")},
+        )
+
+        def make(folder: Path) -> Export:
+            self.tell(f"{self.backbone.name}: reference outputs")
+            asked = {"artifact": codec.encode(source), "backbone": codec.encode(self.backbone), "folder": str(folder)}
+            reply = worker().ask("reference", EXPORT_TIMEOUT_S, count=REFERENCE_INPUTS, **asked)
+            return codec.decode(Export, reply)
+
+        return source, self.cache.get_or_make(recipe, "reference", make)
+
+    def _snapshot(self, worker: Callable[[], Worker]) -> Artifact:
+        backbone = self.backbone
+        checkpoint = "" if backbone.weights in ("random", "pretrained") else file_digest(Path(backbone.weights))
+        options: Mapping[str, JSON] = codec.encode(replace(backbone, weights="file" if checkpoint else backbone.weights))
+        versions = registry.versions({"torch": "", "timm": ""})
+        recipe = Recipe(
+            "timm", checkpoint, options, versions | {"source": _source_digest("harness.backbone", "harness.images")}
+        )
+
+        def make(folder: Path) -> Export:
+            self.tell(f"{backbone.name}: {backbone.weights if not checkpoint else 'checkpoint'} weights")
+            reply = worker().ask("snapshot", EXPORT_TIMEOUT_S, backbone=codec.encode(backbone), folder=str(folder))
+            return codec.decode(Export, reply)
+
+        return self.cache.get_or_make(recipe, "timm", make)
+
+    def _onnx_source(self, worker: Callable[[], Worker]) -> Artifact:
+        """The ONNX file itself, where it lies: it is not copied into the cache."""
+        path = Path(self.backbone.path)
+        export = codec.decode(Export, worker().ask("inspect", EXPORT_TIMEOUT_S, path=str(path)))
+        digest = str(export.details["digest"])
+        size = export.details["size_bytes"]
+        assert isinstance(size, int)
+        recipe = Recipe("file", digest)
+        return Artifact(
+            "onnx", str(path), export.precision, export.inputs, export.outputs, digest, size, recipe, 0.0, export.details
+        )
+
+    def _chain(self, cell: Cell, source: Artifact, reference: Artifact) -> Ready:
+        runtime = registry.runtime_class(cell.runtime)
+        steps = route.find(
+            registry.exporter_classes(), cell.backbone.source, runtime, cell.precision, cell.backbone.precision
+        )
+        static = cell.device.partition(":")[0] in runtime.static_batch
+        artifact, chain, attempts, seconds = source, [], list(source.attempts), 0.0
+        for step in steps:
+            artifact = self._step(step, artifact, cell, runtime.opset, static)
+            chain.append(artifact.recipe.exporter)
+            attempts += artifact.attempts
+            seconds += artifact.seconds
+        return Ready(artifact, reference, tuple(chain), tuple(attempts), seconds)
+
+    def _step(self, step: route.Step, source: Artifact, cell: Cell, opset: int | None, static: bool) -> Artifact:
+        """Try the step's exporters in turn, each with a dynamic batch first where it can and may."""
+        attempts: list[Attempt] = []
+        for name in step.exporters:
+            exporter = registry.exporter_class(name)
+            batches: list[int | None] = [cell.batch] if static or not exporter.dynamic_batch else [None, cell.batch]
+            if any(spec.shape and isinstance(spec.shape[0], int) for spec in source.inputs) and source.format != "timm":
+                batches = [cell.batch]  # the source is static already
+            for batch in batches:
+                want = Request(step.makes, batch, opset, cell.device, dict(exporter.options))
+                try:
+                    registry.check_installed(name, exporter.needs)
+                    return self._export(name, source, step.target, want, tuple(attempts))
+                except StoreFailed:
+                    raise  # no exporter's fault, and none would fare better
+                except BackbenchError as error:
+                    attempts.append(Attempt(f"{name} ({'dynamic batch' if batch is None else f'batch {batch}'})", error.message))
+        if len(attempts) == 1:
+            raise ExportFailed(f"{attempts[0].exporter} failed: {attempts[0].reason}", f"its log: {self.log}")
+        said = "; ".join(f"{a.exporter}: {a.reason}" for a in attempts)
+        raise ExportFailed(f"no exporter made {step.target} {step.makes} from {step.source}: {said}", f"log: {self.log}")
+
+    def _export(self, name: str, source: Artifact, target: str, want: Request, attempts: tuple[Attempt, ...]) -> Artifact:
+        exporter = registry.exporter_class(name)
+        versions = dict(registry.versions(exporter.needs)) | {"source": _source_digest(exporter.__module__)}
+        options = codec.encode(want)
+        if exporter.portable:
+            options.pop("device")
+        recipe = Recipe(name, source.digest, options, versions)
+
+        def make(folder: Path) -> Export:
+            self.tell(f"{self.backbone.name}: {name}")
+            with Worker(self.log, name=f"{self.backbone.name} ({name})") as worker:
+                reply = worker.ask(
+                    "export", EXPORT_TIMEOUT_S, exporter=name, source=codec.encode(source), want=codec.encode(want), folder=str(folder)
+                )
+            return codec.decode(Export, reply)
+
+        return self.cache.get_or_make(recipe, target, make, attempts)
+
+
+def _source_digest(*modules: str) -> str:
+    """Digest of the modules' own source, so that an artifact is made again when its exporter has changed."""
+    import importlib.util
+
+    digest = hashlib.sha256()
+    for module in modules:
+        spec = importlib.util.find_spec(module)
+        if spec is not None and spec.origin is not None:
+            digest.update(Path(spec.origin).read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def file_digest(path: Path) -> str:
+    """sha256 (hex) of a file. Raises OSError."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

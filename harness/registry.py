@@ -1,0 +1,148 @@
+"""Finds plug-ins by name without importing any: the files of `exporters/` and `runtimes/`, and entry points."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from harness import api
+from harness.errors import BackbenchError, MissingLibrary, PluginConflict, UnknownName
+
+Kind = Literal["exporters", "runtimes"]
+_BASES: Mapping[Kind, type] = {"exporters": api.Exporter, "runtimes": api.Runtime}
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A plug-in that was found: its name, where it comes from, and how to load its class."""
+
+    name: str
+    kind: Kind
+    origin: str
+    """`built-in`, or the distribution whose entry point it is."""
+    load: Callable[[], type]
+
+
+@functools.cache
+def found(kind: Kind) -> Mapping[str, Plugin]:
+    """All plug-ins of a kind by name, sorted; none is imported. Raises `PluginConflict` where a name is taken twice."""
+    plugins: dict[str, Plugin] = {}
+    for plugin in (*_built_in(kind), *_entry_points(kind)):
+        if (other := plugins.get(plugin.name)) is not None:
+            raise PluginConflict(
+                f"two plug-ins of {kind} are called {plugin.name!r}: one is {other.origin}, one is {plugin.origin}",
+                "uninstall one of them, or rename the entry point",
+            )
+        plugins[plugin.name] = plugin
+    return dict(sorted(plugins.items()))
+
+
+def _built_in(kind: Kind) -> list[Plugin]:
+    spec = importlib.util.find_spec(kind)
+    paths = list(spec.submodule_search_locations or []) if spec else []
+    names = [module.name for module in pkgutil.iter_modules(paths) if not module.name.startswith("_")]
+    return [Plugin(name, kind, "built-in", functools.partial(_only_class, kind, f"{kind}.{name}")) for name in names]
+
+
+def _entry_points(kind: Kind) -> list[Plugin]:
+    points = importlib.metadata.entry_points(group=f"backbench.{kind}")
+    return [Plugin(p.name, kind, p.dist.name if p.dist else p.value, p.load) for p in points]
+
+
+def _only_class(kind: Kind, module_name: str) -> type:
+    module = importlib.import_module(module_name)
+    base = _BASES[kind]
+    classes = [
+        item
+        for item in vars(module).values()
+        if isinstance(item, type) and issubclass(item, base) and item.__module__ == module_name and not inspect.isabstract(item)
+    ]
+    if len(classes) != 1:
+        raise PluginConflict(
+            f"{module_name} must define exactly one {base.__name__}, and defines {len(classes)}",
+            "put shared code into a module whose name starts with an underscore",
+        )
+    return classes[0]
+
+
+def plugin(kind: Kind, name: str) -> Plugin:
+    """The plug-in of that name. Raises `UnknownName` with the nearest names."""
+    plugins = found(kind)
+    if name not in plugins:
+        raise UnknownName(f"unknown {kind[:-1]} {name!r}", did_you_mean(name, plugins, f"see: backbench list {kind}"))
+    return plugins[name]
+
+
+def did_you_mean(name: str, known: Any, otherwise: str) -> str:
+    """`did you mean 'resnet50'?` where something known is near, else `otherwise`."""
+    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
+    return f"did you mean {' or '.join(repr(n) for n in near)}?" if near else otherwise
+
+
+def runtime_class(name: str) -> type[api.Runtime]:
+    """The class of a runtime; only its module is imported, none of the libraries it needs."""
+    return cast("type[api.Runtime]", plugin("runtimes", name).load())
+
+
+def exporter_class(name: str) -> type[api.Exporter]:
+    """The class of an exporter; only its module is imported, none of the libraries it needs."""
+    return cast("type[api.Exporter]", plugin("exporters", name).load())
+
+
+def exporter_classes() -> Mapping[str, type[api.Exporter]]:
+    """All exporters by name."""
+    return {name: exporter_class(name) for name in found("exporters")}
+
+
+def missing(needs: Mapping[str, str]) -> tuple[str, ...]:
+    """The requirements among `needs` whose import name is not installed; nothing is imported."""
+    return tuple(requirement for module, requirement in needs.items() if not _installed(module))
+
+
+def _installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):  # a parent package is missing, or a stub module has no spec
+        return False
+
+
+def install_line(requirements: tuple[str, ...]) -> str:
+    """The command that installs `requirements`."""
+    return "pip install " + " ".join(f"'{r}'" if any(c in r for c in "<>=[! ") else r for r in requirements)
+
+
+def check_installed(name: str, needs: Mapping[str, str]) -> None:
+    """Raise `MissingLibrary`, with the line that installs it, where a plug-in's library is not there."""
+    if lacking := missing(needs):
+        raise MissingLibrary(f"{name} needs {', '.join(lacking)}, which is not installed", install_line(lacking))
+
+
+def versions(needs: Mapping[str, str]) -> Mapping[str, str]:
+    """Installed version of each library in `needs`, by import name; nothing is imported."""
+    owners = _distributions()
+    return {module: _version(owners.get(module, module)) for module in needs}
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
+@functools.cache
+def _distributions() -> Mapping[str, str]:
+    return {module: names[0] for module, names in importlib.metadata.packages_distributions().items()}
+
+
+def explain(error: Exception) -> str:
+    """One line for a list: why a plug-in cannot be used."""
+    return error.message if isinstance(error, BackbenchError) else f"{type(error).__name__}: {error}"

@@ -1,0 +1,121 @@
+"""The main job: prepare every artifact, then measure group after group, keeping each as soon as it is known."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Protocol
+
+from harness import codec, group, machine, summary
+from harness.cache import Cache
+from harness.launch import Worker
+from harness.model import Burst, Cell, Group
+from harness.prepare import Prepared, prepare
+from harness.record import Plan, Record, Run
+from harness.schedule import Trace
+from harness.store import Store
+
+OVERHEAD_TIMEOUT_S = 60.0
+
+
+class Watcher(Protocol):
+    """Who is told what goes on: the command line's progress, or nobody."""
+
+    def note(self, text: str) -> None:
+        """One line: an export that began, a wait."""
+
+    def doing(self, what: str, cell: Cell) -> None:
+        """A cell is being loaded, verified or warmed."""
+
+    def burst(self, cell: Cell, number: int, trace: Trace, cells: int) -> None:
+        """A burst is about to be timed: draw now, and then nothing until the next call."""
+
+    def done(self, record: Record) -> None:
+        """A cell has its record."""
+
+    def group(self, members: Group) -> None:
+        """A group begins."""
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """A plan with all that carrying it out needs."""
+
+    store: Store
+    cache: Cache
+    jobs: int
+    watcher: Watcher
+
+
+def new_run(plan: Plan, command: Sequence[str]) -> Run:
+    """The head of a run that begins now."""
+    now = datetime.now(timezone.utc).astimezone()
+    return Run(
+        id=f"run-{now:%Y%m%d-%H%M%S}-{plan.name}",
+        command=tuple(command),
+        started=now.isoformat(timespec="seconds"),
+        plan=plan,
+        machine=machine.facts(),
+        versions=machine.versions(),
+    )
+
+
+def carry_out(campaign: Campaign) -> tuple[Record, ...]:
+    """Measure all that has no record yet; all records of the run. What is finished is on disk whenever this is interrupted."""
+    store, plan = campaign.store, campaign.store.run.plan
+    have = {record.key for record in store.records()}
+    store.add(record for record in plan.refused if record.key not in have)
+    groups = [g for g in plan.groups if not all(codec.key(cell) in have for cell in g.cells)]
+    if groups:
+        with alone(campaign.cache.folder, campaign.watcher.note):
+            _measure(campaign, groups, have)
+    store.note(finished=datetime.now(timezone.utc).astimezone().isoformat(timespec="seconds"))
+    return store.records()
+
+
+def _measure(campaign: Campaign, groups: Sequence[Group], have: set[str]) -> None:
+    store, watcher = campaign.store, campaign.watcher
+    if store.run.overhead_ns is None:
+        store.note(overhead_ns=overhead_ns(store.logs))
+    cells = {codec.key(cell): cell for g in groups for cell in g.cells}
+    prepared = prepare(cells, campaign.cache, store.logs, campaign.jobs, watcher.note)
+    settings = group.Settings(
+        store.run.plan.rules, store.logs, campaign.cache.folder / "runtimes", watcher.doing, watcher.burst
+    )
+    for members in groups:
+        watcher.group(members)
+        records, samples = group.measure(members, prepared, settings)
+        fresh = [record for record in records if record.key not in have]
+        store.add(fresh, samples)
+        for record in fresh:
+            watcher.done(record)
+
+
+@contextmanager
+def alone(folder: Path, note: Callable[[str], None]) -> Iterator[None]:
+    """Hold the machine: one run of this user exports or measures at a time, because two would measure each other."""
+    from filelock import FileLock, Timeout
+
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "measuring.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        note("another run of Backbench is measuring on this machine; waiting until it is done")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def overhead_ns(logs: Path) -> float:
+    """The harness's own time per inference in nanoseconds: a burst of a session that does nothing, in a fresh worker."""
+    with Worker(logs / "overhead.log", name="overhead") as worker:
+        burst = codec.decode(Burst, worker.ask("overhead", OVERHEAD_TIMEOUT_S))
+    return summary.stats.median(burst.compute_ns)

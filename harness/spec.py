@@ -1,0 +1,174 @@
+"""A plan as a person writes it: a YAML file or the command line, checked as a whole, every fault with its place."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
+
+from harness import units
+from harness.errors import PlanInvalid
+from harness.model import Precision
+
+
+def _quantity(read: Any) -> BeforeValidator:
+    return BeforeValidator(lambda value: read(value) if isinstance(value, str) else value)
+
+
+Seconds = Annotated[float, _quantity(units.seconds), Field(gt=0)]
+Share = Annotated[float, _quantity(units.fraction), Field(ge=0, lt=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BackboneSpec(_Strict):
+    """One backbone: a timm name, wildcard or ONNX path, with what differs from the plan's common settings."""
+
+    name: str = Field(min_length=1)
+    weights: str | None = None
+    input_size: int | None = Field(default=None, ge=8, le=8192)
+    features_only: bool = False
+    seed: int = 0
+
+
+class RuntimeSpec(_Strict):
+    """One runtime with options; `device` and `precisions` replace the plan's for it."""
+
+    name: str
+    options: dict[str, JsonValue] = {}
+    device: str | None = None
+    precisions: tuple[Precision, ...] | None = None
+
+
+class RulesSpec(_Strict):
+    """How long and how carefully to measure; see `harness.record.Rules`."""
+
+    budget: Seconds = 10.0
+    target: Share = 0.02
+    burst: Seconds = 0.15
+    min_rounds: int = Field(default=10, ge=2)
+    min_inferences: int = Field(default=3, ge=1)
+    processes: int = Field(default=1, ge=1, le=100)
+    seed: int = 0
+    control: bool = False
+    patience: Seconds = 60.0
+
+
+def _named(value: Any) -> Any:
+    """A bare string stands for an entry of that name."""
+    return {"name": value} if isinstance(value, str) else value
+
+
+class Spec(_Strict):
+    """A whole plan."""
+
+    name: str = Field(default="plan", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    backbones: tuple[Annotated[BackboneSpec, BeforeValidator(_named)], ...] = Field(min_length=1)
+    runtimes: tuple[Annotated[RuntimeSpec, BeforeValidator(_named)], ...] = ()
+    precisions: tuple[Precision, ...] = ("fp32",)
+    batches: tuple[Annotated[int, Field(ge=1, le=65536)], ...] = (1,)
+    devices: tuple[str, ...] = ("cpu",)
+    threads: int = Field(default=0, ge=0)
+    cpus: str = ""
+    weights: str = "random"
+    input_size: int = Field(default=0, ge=0, le=8192)
+    baseline: str = ""
+    tolerances: dict[Precision, dict[str, float]] = {}
+    rules: RulesSpec = RulesSpec()
+
+
+BUILT_IN = ("quickstart",)
+
+
+def read(source: str) -> dict[str, Any]:
+    """The data of a plan file or of a built-in plan, not yet checked. Raises `PlanInvalid`."""
+    data = _data(source, text(source))
+    if not isinstance(data, dict):
+        raise PlanInvalid(f"{source}: a plan is a mapping (`backbones:`, `runtimes:`, …), not a {type(data).__name__}")
+    return data
+
+
+def text(source: str) -> str:
+    """The YAML text of a plan file, or of a built-in plan."""
+    if source in BUILT_IN:
+        return (resources.files("harness") / "plans" / f"{source}.yaml").read_text(encoding="utf-8")
+    path = Path(source)
+    if not path.is_file():
+        near = difflib.get_close_matches(source, BUILT_IN, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "built-in plans: " + ", ".join(BUILT_IN)
+        raise PlanInvalid(f"there is no plan file {source!r}", f"{hint} (a backbone is given with -m)")
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PlanInvalid(f"the plan file {source} cannot be read: {error}") from error
+
+
+def _data(source: str, content: str) -> Any:
+    try:
+        return yaml.safe_load(content)
+    except yaml.YAMLError as error:
+        raise PlanInvalid(f"{source} is not YAML: {error}", "see the plans in the README") from error
+
+
+def check(data: Mapping[str, Any], source: str = "", content: str = "") -> Spec:
+    """The plan in `data`. Raises `PlanInvalid` with every fault, and the line of `content` it stands in."""
+    try:
+        return Spec.model_validate(data)
+    except ValidationError as error:
+        faults = tuple(_fault(e["loc"], e["msg"], e["input"], content, source) for e in error.errors())
+        raise PlanInvalid(f"{source or 'the plan'} has {_count(len(faults))}", faults=faults) from error
+
+
+def _count(number: int) -> str:
+    return "a mistake" if number == 1 else f"{number} mistakes"
+
+
+def _fault(location: Sequence[str | int], message: str, given: object, content: str, source: str) -> str:
+    where = ".".join(str(part) for part in location)
+    line = line_of(content, location)
+    place = f"{source}:{line}: {where}" if line else where
+    message = message.removeprefix("Value error, ")
+    if message.startswith("Extra inputs"):
+        message = f"unknown key{_similar(location)}"
+    shown = "" if isinstance(given, (dict, list)) or repr(given) in message else f" (given: {given!r})"
+    return f"{place}: {message}{shown}"
+
+
+def _similar(location: Sequence[str | int]) -> str:
+    kinds: Mapping[str, type[BaseModel]] = {"rules": RulesSpec, "backbones": BackboneSpec, "runtimes": RuntimeSpec}
+    kind = kinds.get(str(location[0]), Spec) if len(location) > 1 else Spec
+    near = difflib.get_close_matches(str(location[-1]), kind.model_fields, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(kind.model_fields)}"
+
+
+def line_of(content: str, location: Sequence[str | int]) -> int:
+    """Line (from 1) of the place in a YAML text that `location` leads to, as far as it exists; 0 without a text."""
+    if not content:
+        return 0
+    node = yaml.compose(content, Loader=yaml.SafeLoader)
+    if node is None:
+        return 0
+    line = node.start_mark.line + 1
+    for part in location:
+        found = _child(node, part)
+        if found is None:
+            break
+        line, node = found
+    return int(line)
+
+
+def _child(node: Any, part: str | int) -> tuple[int, Any] | None:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if key.value == str(part):
+                return key.start_mark.line + 1, value
+    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+        return node.value[part].start_mark.line + 1, node.value[part]
+    return None

@@ -1,0 +1,143 @@
+"""A results folder: `run.json`, `records.jsonl`, `samples.jsonl`, `logs/`. What was written stays readable after a kill."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from harness import codec, upgrade
+from harness.errors import PlanInvalid, StoreFailed
+from harness.record import Record, Run, Samples
+
+RUN, RECORDS, SAMPLES, LOGS = "run.json", "records.jsonl", "samples.jsonl", "logs"
+T = TypeVar("T")
+
+
+class Store:
+    """An open results folder of one run. `records.jsonl` is the commit point: samples without a record do not count."""
+
+    def __init__(self, folder: Path, run: Run) -> None:
+        self.folder = folder
+        self.run = run
+
+    @property
+    def logs(self) -> Path:
+        """Where the workers' logs go."""
+        return self.folder / LOGS
+
+    @classmethod
+    def create(cls, folder: Path, run: Run) -> Store:
+        """A new run in `folder`. Raises `PlanInvalid` where a run lies there already, `StoreFailed` where it cannot be written."""
+        if (folder / RUN).exists():
+            raise PlanInvalid(
+                f"{folder} holds a run already", f"add --resume to finish it, or give another folder with --out"
+            )
+        store = cls(folder, run)
+        with _writing(folder):
+            store.logs.mkdir(parents=True, exist_ok=True)
+            store._write_run()
+            (folder / RECORDS).touch()
+            (folder / SAMPLES).touch()
+        return store
+
+    @classmethod
+    def resume(cls, folder: Path, run: Run) -> Store:
+        """The unfinished run in `folder`, if it is a run of the same plan. Torn and orphaned lines are dropped first."""
+        kept = read_run(folder)
+        if codec.digest(kept.plan) != codec.digest(run.plan):
+            raise PlanInvalid(
+                f"{folder} holds a run of another plan ({kept.plan.name}: {' '.join(kept.command)})",
+                "repeat that command with --resume, or give another folder with --out",
+            )
+        store = cls(folder, kept)
+        with _writing(folder):
+            done = {record.key for record in store.records()}
+            _rewrite(folder / RECORDS, (codec.dumps(r) for r in store.records()))
+            _rewrite(folder / SAMPLES, (codec.dumps(s) for s in read_samples(folder) if s.key in done))
+        return store
+
+    def records(self) -> tuple[Record, ...]:
+        """The records so far."""
+        return read_records(self.folder)
+
+    def add(self, records: Iterable[Record], samples: Iterable[Samples] = ()) -> None:
+        """Append what became known of a group: the samples first, then the records, each on disk before the next."""
+        with _writing(self.folder):
+            _append(self.folder / SAMPLES, map(codec.dumps, samples))
+            _append(self.folder / RECORDS, map(codec.dumps, records))
+
+    def note(self, **changes: Any) -> None:
+        """Change fields of the run's head."""
+        self.run = replace(self.run, **changes)
+        with _writing(self.folder):
+            self._write_run()
+
+    def _write_run(self) -> None:
+        _rewrite(self.folder / RUN, [json.dumps(codec.encode(self.run), indent=1, sort_keys=True, ensure_ascii=False)])
+
+
+def read_run(folder: Path) -> Run:
+    """The head of the run in `folder`. Raises `StoreFailed` where there is none."""
+    try:
+        data = json.loads((folder / RUN).read_text())
+    except FileNotFoundError:
+        raise StoreFailed(f"{folder} holds no run (no {RUN})", "give the folder that `backbench run` printed last") from None
+    except (OSError, ValueError) as error:
+        raise StoreFailed(f"{folder / RUN} cannot be read: {error}") from error
+    return codec.decode(Run, upgrade.run(data))
+
+
+def read_records(folder: Path) -> tuple[Record, ...]:
+    """All records in `folder`; a torn last line (a killed writer) is left out."""
+    return tuple(codec.decode(Record, upgrade.record(line)) for line in _lines(folder / RECORDS))
+
+
+def read_samples(folder: Path) -> Iterator[Samples]:
+    """Raw samples in `folder`, one by one."""
+    return (codec.decode(Samples, upgrade.samples(line)) for line in _lines(folder / SAMPLES))
+
+
+def _lines(path: Path) -> Iterator[Any]:
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                if not line.endswith("\n"):
+                    return
+                try:
+                    yield json.loads(line)
+                except ValueError as error:
+                    raise StoreFailed(f"{path}:{number} is not JSON: {error}", "restore it from a copy, or remove the line") from error
+    except OSError as error:
+        raise StoreFailed(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _append(path: Path, lines: Iterable[str]) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.writelines(f"{line}\n" for line in lines)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _rewrite(path: Path, lines: Iterable[str]) -> None:
+    beside = path.with_name(f"{path.name}.part")
+    with beside.open("w", encoding="utf-8") as file:
+        file.writelines(f"{line}\n" for line in lines)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        hint = "make room, then repeat the command with --resume" if full else "give a folder that can be written: --out DIR"
+        raise StoreFailed(f"cannot write the results folder {folder}: {error.strerror or error}", hint) from error

@@ -1,0 +1,89 @@
+"""From raw samples to what is said of a cell: latency, speed-up, warnings. Pure, so that it can be computed again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from harness import checks, schedule, stats
+from harness.errors import BackbenchError, Unsupported, WorkerCrashed, WorkerTimedOut
+from harness.model import SCOPES, Cell, Facts, Outcome
+from harness.prepare import Ready
+from harness.record import ArtifactNote, Latency, Record, Rules, Speedup
+from harness.schedule import Trace
+
+
+def latencies(trace: Trace, key: str) -> Mapping[str, Latency]:
+    """Summaries by scope (and `device`) over all of a cell's samples."""
+    mine = list(trace.of(key))
+    columns = {
+        "compute": [ns for s in mine for ns in s.burst.compute_ns],
+        "end_to_end": [ns for s in mine for ns in s.burst.end_to_end_ns],
+        "device": [ns for s in mine for ns in s.burst.device_ns],
+    }
+    return {name: stats.summarise(column) for name, column in columns.items() if column}
+
+
+def speedups(trace: Trace, baseline: str, key: str) -> Mapping[str, Speedup]:
+    """Speed-up over the baseline by scope; empty where no round has both."""
+    found = {}
+    for scope in SCOPES:
+        if ratios := schedule.log_ratios(trace, baseline, key, scope):
+            rounds = sum(len(process) for process in ratios)
+            found[scope] = Speedup(stats.ratio_interval(ratios), rounds, stats.ESTIMATOR)
+    return found
+
+
+def finish(record: Record, trace: Trace, rules: Rules) -> Record:
+    """A record with what the trace says of its cell, judged; its outcome becomes the error's where it was lost."""
+    from dataclasses import replace
+
+    if (error := trace.lost.get(record.key)) is not None:
+        return failed(record, error)
+    mine = list(trace.of(record.key))
+    measured = replace(
+        record,
+        latency=latencies(trace, record.key),
+        speedup={} if record.is_baseline else speedups(trace, record.baseline, record.key),
+        rounds=len(mine),
+        measured_s=sum(s.burst.seconds for s in mine),
+    )
+    trust, findings = checks.judge(measured, rules)
+    return replace(measured, trust=trust, findings=findings)
+
+
+def failed(record: Record, error: BackbenchError) -> Record:
+    """A record of a cell that ended with `error`: no latency is published of it."""
+    from dataclasses import replace
+
+    return replace(
+        record, outcome=outcome_of(error), reason=error.message, hint=error.hint, latency={}, speedup={}, trust=None, findings=()
+    )
+
+
+def outcome_of(error: BackbenchError) -> Outcome:
+    """The outcome that an error stands for."""
+    if isinstance(error, WorkerTimedOut):
+        return "timed_out"
+    if isinstance(error, WorkerCrashed):
+        return "crashed"
+    from harness.errors import MissingLibrary
+
+    return "unsupported" if isinstance(error, (Unsupported, MissingLibrary)) else "failed"
+
+
+def artifact_note(ready: Ready) -> ArtifactNote:
+    """What a record keeps of its artifact."""
+    made = ready.artifact
+    return ArtifactNote(made.format, made.precision, made.digest, ready.chain, ready.attempts, made.details)
+
+
+def contradiction(cell: Cell, facts: Facts) -> str:
+    """How the facts contradict the cell's label; empty where they do not (METHOD 5)."""
+    faults = []
+    if facts.precision is not None and facts.precision != cell.precision:
+        faults.append(f"labelled {cell.precision}, but {facts.precision} runs")
+    if facts.device != cell.device and facts.device.partition(":")[0] != cell.device:
+        faults.append(f"asked for {cell.device}, but it runs on {facts.device}")
+    if cell.device == "cpu" and facts.threads is not None and facts.threads != cell.threads:
+        faults.append(f"asked for {cell.threads} threads, but {facts.threads} are used")
+    return "; ".join(faults)

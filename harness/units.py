@@ -1,0 +1,61 @@
+"""Reads and writes quantities as people type them: `90s`, `2%`, `10ms`, `1.5GB`."""
+
+from __future__ import annotations
+
+import re
+
+_NUMBER = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([a-zA-Zµ%]*)\s*")
+_SECONDS = {"": 1.0, "ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
+
+
+def seconds(text: str) -> float:
+    """`10`, `10s`, `2min`, `1.5h`, `10ms` in seconds. Raises ValueError that says what is understood."""
+    return _read(text, _SECONDS, "a time such as 10s, 2min or 10ms")
+
+
+def fraction(text: str) -> float:
+    """`2%` or `0.02` as 0.02. Raises ValueError."""
+    value = _read(text, {"": 1.0, "%": 0.01}, "a share such as 2% or 0.02")
+    if not 0 <= value < 1:
+        raise ValueError(f"{text!r} is not between 0% and 100%")
+    return value
+
+
+def size(text: str) -> int:
+    """`500MB`, `1.5GiB` in bytes. Raises ValueError."""
+    return round(_read(text, {name: float(n) for name, n in _BYTES.items()}, "a size such as 500MB or 1.5GiB"))
+
+
+def _read(text: str, units: dict[str, float], what: str) -> float:
+    match = _NUMBER.fullmatch(text)
+    unit = match.group(2).lower() if match else None
+    if match is None or unit not in units:
+        raise ValueError(f"{text!r} is not {what}")
+    return float(match.group(1)) * units[unit]
+
+
+def show_seconds(value: float) -> str:
+    """`850 ms`, `9.5 s`, `3 min 20 s`, `1 h 05 min`: rounded for a reader."""
+    if value < 1:
+        return f"{value * 1000:.0f} ms"
+    if value < 60:
+        return f"{value:.1f} s" if value < 10 else f"{value:.0f} s"
+    whole = round(value)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def show_bytes(value: float) -> str:
+    """`98.1 MB`: decimal units, three digits."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if value >= factor:
+            return f"{value / factor:.3g} {unit}" if value < 1000 * factor else f"{value / factor:.0f} {unit}"
+    return f"{value:.0f} B"
+
+
+def show_ms(ns: float) -> str:
+    """Nanoseconds as milliseconds with three significant digits."""
+    ms = ns / 1e6
+    return f"{ms:.0f}" if ms >= 100 else f"{ms:.3g}" if ms >= 0.001 or ms == 0 else f"{ms:.1e}"

@@ -1,0 +1,45 @@
+"""Reads what older versions wrote: one function per step of the schema, applied in turn until the data is current."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from harness.errors import StoreFailed
+from harness.model import SCHEMA
+
+Kind = Literal["run", "record", "samples"]
+Step = Callable[[dict[str, Any]], dict[str, Any]]
+_STEPS: Mapping[tuple[Kind, int], Step] = {}
+"""(kind, schema it reads) -> function to the next schema. Schema 1 is the first: there are no steps yet."""
+
+
+def run(data: dict[str, Any]) -> dict[str, Any]:
+    """`run.json` in the current schema."""
+    return _current("run", data)
+
+
+def record(data: dict[str, Any]) -> dict[str, Any]:
+    """A line of `records.jsonl` in the current schema."""
+    return _current("record", data)
+
+
+def samples(data: dict[str, Any]) -> dict[str, Any]:
+    """A line of `samples.jsonl` in the current schema."""
+    return _current("samples", data)
+
+
+def _current(
+    kind: Kind, data: dict[str, Any], steps: Mapping[tuple[Kind, int], Step] = _STEPS, current: int = SCHEMA
+) -> dict[str, Any]:
+    version = data.get("schema")
+    if not isinstance(version, int) or version > current:
+        raise StoreFailed(
+            f"a {kind} of schema {version!r}; this Backbench reads up to {current}", "upgrade: pip install -U backbench"
+        )
+    while version < current:
+        if (kind, version) in steps:
+            data = steps[kind, version](data)
+        version += 1
+        data = data | {"schema": version}
+    return data

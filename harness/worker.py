@@ -1,0 +1,261 @@
+"""A worker process: one JSON request a line on stdin, one JSON reply a line on what was stdout.
+
+Run as `python -m harness.worker`. Anything that a library prints goes to stderr (the worker's log), because the real
+stdout is moved away before anything else is imported. The process group ends when stdin closes.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+if TYPE_CHECKING:
+    from harness.measure import Bench
+
+_FRAMEWORKS = ("torch", "timm", "torchvision", "onnx", "onnxruntime", "openvino", "tensorrt", "pandas", "cuda", "nncf")
+_LAST_MOMENT_S = 3.0
+
+
+class Mailbox:
+    """The requests that come in, and the stream that replies go out on."""
+
+    def __init__(self) -> None:
+        """Move stdin and stdout away from everybody else in this process."""
+        incoming = os.fdopen(os.dup(0), "rb", buffering=0)
+        self._replies = os.fdopen(os.dup(1), "wb", buffering=0)
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, 0)
+        os.close(null)
+        os.dup2(2, 1)
+        self._requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        threading.Thread(target=self._read, args=(incoming,), daemon=True, name="mailbox").start()
+
+    def _read(self, incoming: BinaryIO) -> None:
+        for line in incoming:
+            self._requests.put(line)
+        self._requests.put(None)
+        time.sleep(_LAST_MOMENT_S)
+        # The parent is gone and the main thread is still busy, or hangs: nobody waits for its answer.
+        if os.getpgid(0) == os.getpid():
+            os.killpg(0, signal.SIGKILL)
+        os._exit(1)
+
+    def next(self) -> dict[str, Any] | None:
+        """The next request, or None when the parent has closed the mailbox."""
+        line = self._requests.get()
+        return None if line is None else json.loads(line)
+
+    def reply(self, message: Mapping[str, Any]) -> None:
+        """Send one reply."""
+        data = json.dumps(message).encode() + b"\n"
+        while data:  # the stream is unbuffered, and a pipe takes what it has room for
+            data = data[self._replies.write(data) or 0 :]
+
+
+class Worker:
+    """The operations of a worker; each takes plain JSON and returns frozen data."""
+
+    def __init__(self) -> None:
+        self._bench: Bench | None = None
+
+    def do(self, op: str, fields: Mapping[str, Any]) -> object:
+        """Carry out one operation by name."""
+        handlers: Mapping[str, Callable[..., object]] = {
+            "open": self.open, "verify": self.verify, "warm": self.warm, "burst": self.burst, "profile": self.profile,
+            "memory": self.memory, "close": self.close, "devices": self.devices, "export": self.export,
+            "snapshot": self.snapshot, "inspect": self.inspect, "reference": self.reference, "models": self.models,
+            "overhead": self.overhead,
+        }  # fmt: skip
+        return handlers[op](**fields)
+
+    # ── measuring ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def open(self, runtime: str, artifact: Any, setup: Any, reference: str) -> object:
+        """Open the artifact, run the first inference, and tell what it cost."""
+        from harness import codec, measure, model, registry, usage
+        from harness import reference as refs
+
+        inputs, _ = refs.load(Path(reference))
+        asked = codec.decode(model.Setup, setup)
+        plugin = registry.runtime_class(runtime)
+        before = usage.rss_bytes()
+        import_s = _import(runtime, plugin.needs)
+        begin = time.perf_counter()
+        session = plugin().open(codec.decode(model.Artifact, artifact), asked)
+        load_s = time.perf_counter() - begin
+        self._bench = measure.Bench(session, *measure.batches(inputs, asked.batch))
+        first_s = self._bench.first()
+        return model.Opened(
+            facts=session.facts(),
+            import_s=import_s,
+            load_s=load_s,
+            first_inference_s=first_s,
+            rss_before_bytes=before,
+            rss_loaded_bytes=usage.rss_bytes(),
+            device_bytes=session.device_bytes(),
+            timer=self._bench.timer_name,
+            modules=tuple(name for name in _FRAMEWORKS if name in sys.modules),
+        )
+
+    def overhead(self) -> object:
+        """A burst of the `fake` runtime at zero latency: what the harness itself adds to an inference."""
+        import numpy as np
+
+        from harness import measure, model, registry
+
+        spec = model.TensorSpec("input", (1, 1), "float32")
+        recipe = model.Recipe("none", "")
+        artifact = model.Artifact("onnx", "", "fp32", (spec,), (spec,), "", 0, recipe)
+        plugin = registry.runtime_class("fake")
+        setup = model.Setup(model.Device("cpu"), "fp32", 1, 1, dict(plugin.options), "")
+        feeds = [{"input": np.full((1, 1), value, np.float32)} for value in (0.0, 1.0)]
+        with plugin().open(artifact, setup) as session:
+            return measure.Bench(session, feeds, [[0], [1]]).burst(model.Pace(0.2, 0.0, 3))
+
+    @property
+    def bench(self) -> Bench:
+        """What `open` opened."""
+        if self._bench is None:
+            raise RuntimeError("nothing is open in this worker")
+        return self._bench
+
+    def verify(self, reference: str, precision: Any, tolerance: Mapping[str, float]) -> object:
+        """Compare outputs with the reference folder's."""
+        from harness import reference as refs
+        from harness import verify
+
+        _, outputs = refs.load(Path(reference))
+        return self.bench.verify(outputs, verify.tolerance_for(precision, tolerance), refs.made_with(Path(reference)))
+
+    def warm(self, pace: Any, limit_s: float) -> object:
+        """Warm the open session."""
+        return self.bench.warm(_pace(pace), limit_s)
+
+    def burst(self, pace: Any) -> object:
+        """One burst of the open session."""
+        return self.bench.burst(_pace(pace))
+
+    def profile(self) -> object:
+        """Layer times of the open session."""
+        return list(self.bench.session.profile())
+
+    def memory(self) -> object:
+        """Peak resident memory of this process, device memory now, and the frameworks it has imported."""
+        from harness import usage
+
+        return {
+            "rss_peak_bytes": usage.peak_rss_bytes(),
+            "device_bytes": self.bench.session.device_bytes(),
+            "modules": [name for name in _FRAMEWORKS if name in sys.modules],
+        }
+
+    def close(self) -> object:
+        """Close the open session."""
+        if self._bench is not None:
+            self._bench.session.close()
+            self._bench = None
+        return None
+
+    # ── preparing ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def devices(self, runtime: str) -> object:
+        """The devices that a runtime reaches."""
+        from harness import registry
+
+        plugin = registry.runtime_class(runtime)
+        _import(runtime, plugin.needs)
+        return list(plugin().devices())
+
+    def export(self, exporter: str, source: Any, want: Any, folder: str) -> object:
+        """Make an artifact in `folder`."""
+        from harness import codec, model, registry
+
+        plugin = registry.exporter_class(exporter)
+        _import(exporter, plugin.needs)
+        asked = codec.decode(model.Request, want)
+        return plugin().export(codec.decode(model.Artifact, source), asked, Path(folder))
+
+    def snapshot(self, backbone: Any, folder: str) -> object:
+        """Make the timm model and write it into `folder`."""
+        from harness import backbone as backbones
+        from harness import codec, model
+
+        return backbones.make(codec.decode(model.Backbone, backbone), Path(folder))
+
+    def inspect(self, path: str) -> object:
+        """Look into an ONNX file."""
+        from harness import onnx_file
+
+        return onnx_file.inspect(Path(path))
+
+    def reference(self, artifact: Any, backbone: Any, folder: str, count: int) -> object:
+        """Make reference inputs and outputs in `folder`."""
+        from harness import codec, model
+        from harness import reference as refs
+
+        source = codec.decode(model.Artifact, artifact)
+        return refs.make(source, codec.decode(model.Backbone, backbone), Path(folder), count)
+
+    def models(self) -> object:
+        """The names that timm knows."""
+        from harness import backbone as backbones
+
+        return backbones.names()
+
+
+def _pace(data: Any) -> Any:
+    from harness import codec, model
+
+    return codec.decode(model.Pace, data)
+
+
+def _import(name: str, needs: Mapping[str, str]) -> float:
+    """Import a plug-in's libraries; seconds it took. Raises `MissingLibrary` for what is absent or does not load."""
+    from harness import registry
+    from harness.errors import MissingLibrary
+
+    registry.check_installed(name, needs)
+    begin = time.perf_counter()
+    if "timm" in needs or "torchvision" in needs:
+        from harness import torchvision_ops
+
+        torchvision_ops.declare()
+    for module in needs:
+        try:
+            importlib.import_module(module)
+        except (ImportError, OSError) as error:
+            raise MissingLibrary(f"{name}: {module} is installed but does not load: {error}", "see: backbench doctor") from error
+    return time.perf_counter() - begin
+
+
+def serve(mailbox: Mailbox) -> None:
+    """Answer requests until the mailbox closes."""
+    from harness import codec, errors
+
+    worker = Worker()
+    while (request := mailbox.next()) is not None:
+        try:
+            mailbox.reply({"value": codec.encode(worker.do(request.pop("op"), request))})
+        except errors.BackbenchError as error:
+            mailbox.reply(_failure(type(error).__name__, error.message, error.hint))
+        except Exception as error:  # noqa: BLE001 - whatever a native library raises becomes a reply; the trace is in the log
+            traceback.print_exc()
+            mailbox.reply(_failure("WorkerFailed", f"{type(error).__name__}: {error}", "the trace is in the worker's log"))
+
+
+def _failure(kind: str, message: str, hint: str) -> Mapping[str, Any]:
+    return {"error": {"kind": kind, "message": message, "hint": hint}}
+
+
+if __name__ == "__main__":
+    serve(Mailbox())
