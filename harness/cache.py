@@ -48,7 +48,11 @@ class Cache:
         return (entry / _MANIFEST).exists() or (entry / _FAILURE).exists()
 
     def get_or_make(
-        self, recipe: Recipe, format_: Format, make: Callable[[Path], Export], attempts: tuple[Attempt, ...] = ()
+        self,
+        recipe: Recipe,
+        format_: Format,
+        make: Callable[[Path], Export],
+        attempts: tuple[Attempt, ...] = (),
     ) -> Artifact:
         """The artifact of `recipe`, from the cache or by calling `make` with an empty folder.
 
@@ -115,7 +119,12 @@ class Cache:
 
 
 def seal(
-    export: Export, folder: Path, format_: Format, recipe: Recipe, seconds: float, attempts: tuple[Attempt, ...] = ()
+    export: Export,
+    folder: Path,
+    format_: Format,
+    recipe: Recipe,
+    seconds: float,
+    attempts: tuple[Attempt, ...] = (),
 ) -> Artifact:
     """Digest what an exporter wrote into `folder`, write the manifest beside it, and give the artifact."""
     files = {name: _sha256(folder / name) for name in _files(folder)}
@@ -134,7 +143,12 @@ def seal(
         details=export.details,
         attempts=attempts,
     )
-    manifest = {"schema": SCHEMA, "file": export.file, "files": files, "artifact": codec.encode(replace(artifact, path=""))}
+    manifest = {
+        "schema": SCHEMA,
+        "file": export.file,
+        "files": files,
+        "artifact": codec.encode(replace(artifact, path="")),
+    }
     (folder / _MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
     return artifact
 

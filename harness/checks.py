@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from harness.record import Finding, Record, Rules, Trust
+from harness.model import Trust
+from harness.record import Finding, Record, Rules
 
 Check = Callable[[Record, Rules], Finding | None]
 _ORDER: Sequence[Trust] = ("trusted", "caution", "untrusted")
@@ -26,7 +27,12 @@ def _wide_interval(record: Record, rules: Rules) -> Finding | None:
     advice = f"measure longer: --budget {rules.budget_s * (reached / rules.target) ** 2:.0f}s"
     if rules.target < 0.01:
         advice += f" and in fresh processes: --processes {max(3, rules.processes * 2)}"
-    return Finding("wide_interval", level, f"the speed-up is known to ±{reached:.1%}, the target is ±{rules.target:.1%}", advice)
+    return Finding(
+        "wide_interval",
+        level,
+        f"the speed-up is known to ±{reached:.1%}, the target is ±{rules.target:.1%}",
+        advice,
+    )
 
 
 def _not_steady(record: Record, rules: Rules) -> Finding | None:

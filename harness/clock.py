@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -23,5 +24,5 @@ def timer_of(session: Session) -> tuple[Timer, str]:
 def resolution_ns(timer: Timer = time.perf_counter_ns, readings: int = 2000) -> int:
     """The smallest step above zero between successive readings, in nanoseconds."""
     times = [timer() for _ in range(readings)]
-    steps = [later - earlier for earlier, later in zip(times, times[1:], strict=False) if later > earlier]
+    steps = [later - earlier for earlier, later in itertools.pairwise(times) if later > earlier]
     return min(steps, default=0)

@@ -6,7 +6,8 @@ import dataclasses
 import functools
 import hashlib
 import json
-from typing import Any, TypeVar
+from collections.abc import Hashable
+from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -20,20 +21,20 @@ class Malformed(BackbenchError):
 
 
 @functools.cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
+def _adapter(kind: Hashable) -> TypeAdapter[Any]:
+    return TypeAdapter(cast(Any, kind))
 
 
 def encode(value: object) -> Any:
     """`value` (a frozen dataclass of `harness.model` or `harness.record`, or plain data) as plain JSON data."""
-    kind = type(value) if dataclasses.is_dataclass(value) else Any
+    kind: Any = type(value) if dataclasses.is_dataclass(value) else Any
     return _adapter(kind).dump_python(value, mode="json")
 
 
 def decode(kind: type[T], data: object) -> T:
     """Plain JSON data as an instance of `kind`. Raises `Malformed`, which lists every misfit."""
     try:
-        return _adapter(kind).validate_python(data)  # type: ignore[no-any-return]
+        return cast(T, _adapter(cast(Hashable, kind)).validate_python(data))
     except ValidationError as error:
         misfits = "; ".join(f"{'.'.join(map(str, e['loc'])) or '.'}: {e['msg']}" for e in error.errors())
         raise Malformed(f"not a {kind.__name__}: {misfits}") from error

@@ -173,7 +173,12 @@ class _Part:
             self.opened_once.add(key)
             try:
                 worker = stack.enter_context(
-                    Worker(log, prefix=pinned(cell.cpus), env=environment(cell.threads), name=f"{cell.backbone.name} {cell.title}")
+                    Worker(
+                        log,
+                        prefix=pinned(cell.cpus),
+                        env=environment(cell.threads),
+                        name=f"{cell.backbone.name} {cell.title}",
+                    )
                 )
                 station = Station(cell, ready, worker, self.settings.rules)
                 self._start(key, station, process, log)
@@ -193,13 +198,21 @@ class _Part:
         spawned_s = time.perf_counter() - begin - opened.import_s - opened.load_s - opened.first_inference_s
         record = replace(record, facts=opened.facts)
         if process == 0:
-            record = replace(record, cold=_cold(station.ready, opened), memory=_memory(station, opened), overhead_s=spawned_s)
+            record = replace(
+                record,
+                cold=_cold(station.ready, opened),
+                memory=_memory(station, opened),
+                overhead_s=spawned_s,
+            )
         self._records[key] = record
         say("verify", cell)
         verification = station.verify()
         self._records[key] = record = replace(record, verification=verification)
         if not verification.passed:
-            raise OpenFailed(f"wrong output: {verification.reason}", "no latency is published of it; see --tolerance in the README")
+            raise OpenFailed(
+                f"wrong output: {verification.reason}",
+                "no latency is published of it; see --tolerance in the README",
+            )
         say("warm", cell)
         self._records[key] = replace(record, warmup=station.warm())
 

@@ -22,9 +22,11 @@ from harness.errors import WorkerCrashed, WorkerFailed, WorkerTimedOut, from_wir
 # What a worker inherits. Everything else (a stray PYTHONWARNINGS, LD_PRELOAD, OMP_PLACES of somebody's shell) would
 # change what is measured without being recorded.
 _INHERITED = (
-    "PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "TEMP", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR", "LD_LIBRARY_PATH",
+    "PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "TEMP", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR",
+    "LD_LIBRARY_PATH",
     "PYTHONPATH", "VIRTUAL_ENV", "COVERAGE_PROCESS_START", "BACKBENCH_CACHE", "HF_HOME", "HF_HUB_OFFLINE",
-    "HF_ENDPOINT", "HF_HUB_CACHE", "HF_TOKEN", "TORCH_HOME", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy",
+    "HF_ENDPOINT", "HF_HUB_CACHE", "HF_TOKEN", "TORCH_HOME", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy",
+    "https_proxy",
     "no_proxy", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CUDA_VISIBLE_DEVICES", "CUDA_HOME", "CUDA_PATH",
     "CUDA_DEVICE_ORDER", "CUDA_MODULE_LOADING", "OCL_ICD_VENDORS", "ZE_AFFINITY_MASK", "CC", "CXX",
 )  # fmt: skip
@@ -78,7 +80,9 @@ class Worker:
                     start_new_session=True,
                 )
             except OSError as error:
-                raise WorkerFailed(f"cannot start {command[0]}: {error.strerror}", f"is {command[0]} installed?") from error
+                raise WorkerFailed(
+                    f"cannot start {command[0]}: {error.strerror}", f"is {command[0]} installed?"
+                ) from error
         self._pending = b""
         Worker._alive.add(self)
 
@@ -119,7 +123,8 @@ class Worker:
                 if not selector.select(max(0.0, deadline - time.monotonic())):
                     self.kill()
                     raise WorkerTimedOut(
-                        f"{self.name}: no reply to `{op}` within {timeout_s:.0f} s; it was killed", f"its log: {self.log}"
+                        f"{self.name}: no reply to `{op}` within {timeout_s:.0f} s; it was killed",
+                        f"its log: {self.log}",
                     )
                 chunk = os.read(pipe.fileno(), 1 << 20)
                 if not chunk:
@@ -147,7 +152,8 @@ class Worker:
         how = "closed its mailbox" if code is None else _how(code)
         last = tail(self.log)
         return WorkerCrashed(
-            f"{self.name}: {how} during `{op}`" + (f"; its last words: {last}" if last else ""), f"its log: {self.log}"
+            f"{self.name}: {how} during `{op}`" + (f"; its last words: {last}" if last else ""),
+            f"its log: {self.log}",
         )
 
     def kill(self) -> None:
@@ -180,7 +186,9 @@ class Worker:
     def __enter__(self) -> Worker:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if error is None:
             self.close()
         else:

@@ -116,7 +116,21 @@ def cpu_name() -> str:
 
 
 # Instruction sets that decide which kernels a runtime takes.
-_TELLING = ("avx", "avx2", "fma", "avx512", "amx", "vnni", "bf16", "fp16", "neon", "asimd", "sve", "i8mm", "hypervisor")
+_TELLING = (
+    "avx",
+    "avx2",
+    "fma",
+    "avx512",
+    "amx",
+    "vnni",
+    "bf16",
+    "fp16",
+    "neon",
+    "asimd",
+    "sve",
+    "i8mm",
+    "hypervisor",
+)
 
 
 def _flags() -> list[JSON]:

@@ -86,7 +86,13 @@ class Bench:
             after = usage.now()
             seconds = (self.timer() - begin) / 1e9
         return Burst(
-            tuple(compute), tuple(end_to_end), tuple(device_ns), discarded, seconds, started, usage.between(before, after)
+            tuple(compute),
+            tuple(end_to_end),
+            tuple(device_ns),
+            discarded,
+            seconds,
+            started,
+            usage.between(before, after),
         )
 
     def _settle(self) -> int:
@@ -95,7 +101,11 @@ class Bench:
             self._compute(self._feed())
             count += 1
             passed = self.timer() - begin
-            if (count >= SETTLE_INFERENCES and passed >= SETTLE_NS) or passed >= SETTLE_ENOUGH_NS or count >= MAX_SAMPLES:
+            if (
+                (count >= SETTLE_INFERENCES and passed >= SETTLE_NS)
+                or passed >= SETTLE_ENOUGH_NS
+                or count >= MAX_SAMPLES
+            ):
                 return count
 
     def _repeat(self, once: Callable[[Feed], int], seconds: float, at_least: int) -> list[int]:

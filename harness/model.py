@@ -16,7 +16,7 @@ SCHEMA = 1
 """Version of every file in a results folder; `harness.upgrade` reads the older ones."""
 
 JSON = TypeAliasType(
-    "JSON", "None | bool | int | float | str | list[JSON] | tuple[JSON, ...] | Mapping[str, JSON]"
+    "JSON", "bool | int | float | str | list[JSON] | tuple[JSON, ...] | Mapping[str, JSON] | None"
 )  # a string, because the type refers to itself
 Format: TypeAlias = str
 """Name of an artifact format: `timm`, `onnx`, `openvino-ir`, `tensorrt-engine`, or a plug-in's own."""

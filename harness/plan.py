@@ -64,7 +64,8 @@ def _raise(faults: Sequence[BackbenchError]) -> None:
         raise faults[0]
     if faults:
         raise PlanInvalid(
-            f"the plan has {len(faults)} mistakes", faults=tuple(str(fault).replace("\n", ";") for fault in faults)
+            f"the plan has {len(faults)} mistakes",
+            faults=tuple(str(fault).replace("\n", ";") for fault in faults),
         )
 
 
@@ -91,7 +92,7 @@ def rules_of(spec: Spec) -> Rules:
 def _backbones(entry: BackboneSpec, spec: Spec, sources: Sources) -> list[Backbone]:
     weights = spec.weights if entry.weights is None else entry.weights
     size = spec.input_size if entry.input_size is None else entry.input_size
-    if entry.name.endswith(".onnx") or "/" in entry.name and Path(entry.name).is_file():
+    if entry.name.endswith(".onnx") or ("/" in entry.name and Path(entry.name).is_file()):
         path = Path(entry.name).expanduser().absolute()
         seen = sources.inspect(path)
         batch = seen["inputs"][0]["shape"][0] if seen["inputs"] and seen["inputs"][0]["shape"] else 0
@@ -101,7 +102,8 @@ def _backbones(entry: BackboneSpec, spec: Spec, sources: Sources) -> list[Backbo
         checkpoint = Path(weights).expanduser().absolute()
         if not checkpoint.is_file():
             raise PlanInvalid(
-                f"weights {weights!r} is neither `random`, `pretrained` nor a file that exists", "give --weights PATH"
+                f"weights {weights!r} is neither `random`, `pretrained` nor a file that exists",
+                "give --weights PATH",
             )
         weights = str(checkpoint)
     names = sources.catalog().expand(entry.name)
@@ -162,7 +164,12 @@ def _threads(spec: Spec, faults: list[BackbenchError]) -> int:
 
 
 def _group(
-    spec: Spec, backbone: Backbone, batch: int, runtimes: Sequence[RuntimeSpec], threads: int, refused: list[Record]
+    spec: Spec,
+    backbone: Backbone,
+    batch: int,
+    runtimes: Sequence[RuntimeSpec],
+    threads: int,
+    refused: list[Record],
 ) -> Group | None:
     cells: dict[str, Cell] = {}
     impossible: list[tuple[Cell, BackbenchError]] = []
@@ -189,14 +196,23 @@ def _cells(spec: Spec, backbone: Backbone, batch: int, runtimes: Sequence[Runtim
     for entry in runtimes:
         known = registry.runtime_class(entry.name).options
         options = {k: v for k, v in sorted(entry.options.items()) if v != known[k]}
-        for device in (entry.device,) if entry.device else spec.devices:
-            for precision in entry.precisions or spec.precisions:
-                cells.append(_cell(backbone, entry.name, precision, batch, device, threads, options, spec.cpus))
+        cells += [
+            _cell(backbone, entry.name, precision, batch, device, threads, options, spec.cpus)
+            for device in ((entry.device,) if entry.device else spec.devices)
+            for precision in (entry.precisions or spec.precisions)
+        ]
     return cells
 
 
 def _cell(
-    backbone: Backbone, runtime: str, precision: Precision, batch: int, device: str, threads: int, options: Any, cpus: str
+    backbone: Backbone,
+    runtime: str,
+    precision: Precision,
+    batch: int,
+    device: str,
+    threads: int,
+    options: Any,
+    cpus: str,
 ) -> Cell:
     return Cell(backbone, runtime, precision, batch, device, threads, json.loads(json.dumps(options)), cpus)
 
@@ -214,9 +230,7 @@ def check_possible(cell: Cell) -> None:
     if cell.backbone.fixed_batch not in (0, cell.batch):
         fixed = cell.backbone.fixed_batch
         raise Unsupported(f"{cell.backbone.name} takes batch {fixed} only", f"give --batch {fixed}")
-    route.find(
-        registry.exporter_classes(), cell.backbone.source, runtime, cell.precision, cell.backbone.precision
-    )
+    route.find(registry.exporter_classes(), cell.backbone.source, runtime, cell.precision, cell.backbone.precision)
     registry.check_installed(cell.runtime, runtime.needs)
 
 

@@ -113,12 +113,16 @@ class _Line:
             "reference",
             source.digest,
             {"seed": self.backbone.seed, "inputs": REFERENCE_INPUTS, "input_size": self.backbone.input_size},
-            registry.versions(needs) | {"source": _source_digest("harness.reference", "harness.images")},
+            dict(registry.versions(needs)) | {"source": _source_digest("harness.reference", "harness.images")},
         )
 
         def make(folder: Path) -> Export:
             self.tell(f"{self.backbone.name}: reference outputs")
-            asked = {"artifact": codec.encode(source), "backbone": codec.encode(self.backbone), "folder": str(folder)}
+            asked = {
+                "artifact": codec.encode(source),
+                "backbone": codec.encode(self.backbone),
+                "folder": str(folder),
+            }
             reply = worker().ask("reference", EXPORT_TIMEOUT_S, count=REFERENCE_INPUTS, **asked)
             return codec.decode(Export, reply)
 
@@ -127,10 +131,15 @@ class _Line:
     def _snapshot(self, worker: Callable[[], Worker]) -> Artifact:
         backbone = self.backbone
         checkpoint = "" if backbone.weights in ("random", "pretrained") else file_digest(Path(backbone.weights))
-        options: Mapping[str, JSON] = codec.encode(replace(backbone, weights="file" if checkpoint else backbone.weights))
-        versions = registry.versions({"torch": "", "timm": ""})
+        options: Mapping[str, JSON] = codec.encode(
+            replace(backbone, weights="file" if checkpoint else backbone.weights)
+        )
+        versions = dict(registry.versions({"torch": "", "timm": ""}))
         recipe = Recipe(
-            "timm", checkpoint, options, versions | {"source": _source_digest("harness.backbone", "harness.images")}
+            "timm",
+            checkpoint,
+            options,
+            versions | {"source": _source_digest("harness.backbone", "harness.images")},
         )
 
         def make(folder: Path) -> Export:
@@ -149,13 +158,26 @@ class _Line:
         assert isinstance(size, int)
         recipe = Recipe("file", digest)
         return Artifact(
-            "onnx", str(path), export.precision, export.inputs, export.outputs, digest, size, recipe, 0.0, export.details
+            "onnx",
+            str(path),
+            export.precision,
+            export.inputs,
+            export.outputs,
+            digest,
+            size,
+            recipe,
+            0.0,
+            export.details,
         )
 
     def _chain(self, cell: Cell, source: Artifact, reference: Artifact) -> Ready:
         runtime = registry.runtime_class(cell.runtime)
         steps = route.find(
-            registry.exporter_classes(), cell.backbone.source, runtime, cell.precision, cell.backbone.precision
+            registry.exporter_classes(),
+            cell.backbone.source,
+            runtime,
+            cell.precision,
+            cell.backbone.precision,
         )
         static = cell.device.partition(":")[0] in runtime.static_batch
         artifact, chain, attempts, seconds = source, [], list(source.attempts), 0.0
@@ -182,13 +204,22 @@ class _Line:
                 except StoreFailed:
                     raise  # no exporter's fault, and none would fare better
                 except BackbenchError as error:
-                    attempts.append(Attempt(f"{name} ({'dynamic batch' if batch is None else f'batch {batch}'})", error.message))
+                    attempts.append(
+                        Attempt(
+                            f"{name} ({'dynamic batch' if batch is None else f'batch {batch}'})",
+                            error.message,
+                        )
+                    )
         if len(attempts) == 1:
             raise ExportFailed(f"{attempts[0].exporter} failed: {attempts[0].reason}", f"its log: {self.log}")
         said = "; ".join(f"{a.exporter}: {a.reason}" for a in attempts)
-        raise ExportFailed(f"no exporter made {step.target} {step.makes} from {step.source}: {said}", f"log: {self.log}")
+        raise ExportFailed(
+            f"no exporter made {step.target} {step.makes} from {step.source}: {said}", f"log: {self.log}"
+        )
 
-    def _export(self, name: str, source: Artifact, target: str, want: Request, attempts: tuple[Attempt, ...]) -> Artifact:
+    def _export(
+        self, name: str, source: Artifact, target: str, want: Request, attempts: tuple[Attempt, ...]
+    ) -> Artifact:
         exporter = registry.exporter_class(name)
         versions = dict(registry.versions(exporter.needs)) | {"source": _source_digest(exporter.__module__)}
         options = codec.encode(want)
@@ -200,7 +231,12 @@ class _Line:
             self.tell(f"{self.backbone.name}: {name}")
             with Worker(self.log, name=f"{self.backbone.name} ({name})") as worker:
                 reply = worker.ask(
-                    "export", EXPORT_TIMEOUT_S, exporter=name, source=codec.encode(source), want=codec.encode(want), folder=str(folder)
+                    "export",
+                    EXPORT_TIMEOUT_S,
+                    exporter=name,
+                    source=codec.encode(source),
+                    want=codec.encode(want),
+                    folder=str(folder),
                 )
             return codec.decode(Export, reply)
 

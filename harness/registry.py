@@ -63,7 +63,10 @@ def _only_class(kind: Kind, module_name: str) -> type:
     classes = [
         item
         for item in vars(module).values()
-        if isinstance(item, type) and issubclass(item, base) and item.__module__ == module_name and not inspect.isabstract(item)
+        if isinstance(item, type)
+        and issubclass(item, base)
+        and item.__module__ == module_name
+        and not inspect.isabstract(item)
     ]
     if len(classes) != 1:
         raise PluginConflict(

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from harness import codec, group, machine, summary
+from harness import codec, group, machine, stats
 from harness.cache import Cache
 from harness.launch import Worker
 from harness.model import Burst, Cell, Group
-from harness.prepare import Prepared, prepare
+from harness.prepare import prepare
 from harness.record import Plan, Record, Run
 from harness.schedule import Trace
 from harness.store import Store
@@ -66,7 +64,7 @@ def new_run(plan: Plan, command: Sequence[str]) -> Run:
 
 
 def carry_out(campaign: Campaign) -> tuple[Record, ...]:
-    """Measure all that has no record yet; all records of the run. What is finished is on disk whenever this is interrupted."""
+    """Measure all that has no record yet, and give all records; what is finished is on disk whenever this is interrupted."""
     store, plan = campaign.store, campaign.store.run.plan
     have = {record.key for record in store.records()}
     store.add(record for record in plan.refused if record.key not in have)
@@ -118,4 +116,4 @@ def overhead_ns(logs: Path) -> float:
     """The harness's own time per inference in nanoseconds: a burst of a session that does nothing, in a fresh worker."""
     with Worker(logs / "overhead.log", name="overhead") as worker:
         burst = codec.decode(Burst, worker.ask("overhead", OVERHEAD_TIMEOUT_S))
-    return summary.stats.median(burst.compute_ns)
+    return stats.median(burst.compute_ns)

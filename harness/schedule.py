@@ -75,7 +75,12 @@ def measure(
         cells = [key for key in order if key not in trace.lost]
         if not cells or (number >= least and trace.spent_s() - begun_s >= share_s * len(cells)):
             return
-        if number >= least and number % CHECK_EVERY == 0 and process == rules.processes - 1 and on_target(trace, baseline, cells, rules):
+        if (
+            number >= least
+            and number % CHECK_EVERY == 0
+            and process == rules.processes - 1
+            and on_target(trace, baseline, cells, rules)
+        ):
             return
         for place, key in enumerate(cells):
             watch(key, number, trace)
@@ -109,9 +114,7 @@ def log_ratios(trace: Trace, baseline: str, key: str, scope: str = "compute") ->
     cell = _medians(trace.of(key), scope)
     by_process: dict[int, list[float]] = {}
     for process, number in sorted(base.keys() & cell.keys()):
-        by_process.setdefault(process, []).append(
-            math.log(base[process, number] / cell[process, number])
-        )
+        by_process.setdefault(process, []).append(math.log(base[process, number] / cell[process, number]))
     return list(by_process.values())
 
 

@@ -142,7 +142,11 @@ def _fault(location: Sequence[str | int], message: str, given: object, content: 
 
 
 def _similar(location: Sequence[str | int]) -> str:
-    kinds: Mapping[str, type[BaseModel]] = {"rules": RulesSpec, "backbones": BackboneSpec, "runtimes": RuntimeSpec}
+    kinds: Mapping[str, type[BaseModel]] = {
+        "rules": RulesSpec,
+        "backbones": BackboneSpec,
+        "runtimes": RuntimeSpec,
+    }
     kind = kinds.get(str(location[0]), Spec) if len(location) > 1 else Spec
     near = difflib.get_close_matches(str(location[-1]), kind.model_fields, n=1)
     return f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(kind.model_fields)}"

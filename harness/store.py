@@ -33,10 +33,11 @@ class Store:
 
     @classmethod
     def create(cls, folder: Path, run: Run) -> Store:
-        """A new run in `folder`. Raises `PlanInvalid` where a run lies there already, `StoreFailed` where it cannot be written."""
+        """A new run in `folder`. Raises `PlanInvalid` where one lies there, `StoreFailed` where it cannot be written."""
         if (folder / RUN).exists():
             raise PlanInvalid(
-                f"{folder} holds a run already", f"add --resume to finish it, or give another folder with --out"
+                f"{folder} holds a run already",
+                "add --resume to finish it, or give another folder with --out",
             )
         store = cls(folder, run)
         with _writing(folder):
@@ -79,7 +80,10 @@ class Store:
             self._write_run()
 
     def _write_run(self) -> None:
-        _rewrite(self.folder / RUN, [json.dumps(codec.encode(self.run), indent=1, sort_keys=True, ensure_ascii=False)])
+        _rewrite(
+            self.folder / RUN,
+            [json.dumps(codec.encode(self.run), indent=1, sort_keys=True, ensure_ascii=False)],
+        )
 
 
 def read_run(folder: Path) -> Run:
@@ -87,7 +91,9 @@ def read_run(folder: Path) -> Run:
     try:
         data = json.loads((folder / RUN).read_text())
     except FileNotFoundError:
-        raise StoreFailed(f"{folder} holds no run (no {RUN})", "give the folder that `backbench run` printed last") from None
+        raise StoreFailed(
+            f"{folder} holds no run (no {RUN})", "give the folder that `backbench run` printed last"
+        ) from None
     except (OSError, ValueError) as error:
         raise StoreFailed(f"{folder / RUN} cannot be read: {error}") from error
     return codec.decode(Run, upgrade.run(data))
@@ -112,7 +118,9 @@ def _lines(path: Path) -> Iterator[Any]:
                 try:
                     yield json.loads(line)
                 except ValueError as error:
-                    raise StoreFailed(f"{path}:{number} is not JSON: {error}", "restore it from a copy, or remove the line") from error
+                    raise StoreFailed(
+                        f"{path}:{number} is not JSON: {error}", "restore it from a copy, or remove the line"
+                    ) from error
     except OSError as error:
         raise StoreFailed(f"{path} cannot be read: {error.strerror}") from error
 
@@ -139,5 +147,9 @@ def _writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        hint = "make room, then repeat the command with --resume" if full else "give a folder that can be written: --out DIR"
+        hint = (
+            "make room, then repeat the command with --resume"
+            if full
+            else "give a folder that can be written: --out DIR"
+        )
         raise StoreFailed(f"cannot write the results folder {folder}: {error.strerror or error}", hint) from error

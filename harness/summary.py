@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from harness import checks, schedule, stats
-from harness.errors import BackbenchError, Unsupported, WorkerCrashed, WorkerTimedOut
+from harness.errors import BackbenchError, MissingLibrary, Unsupported, WorkerCrashed, WorkerTimedOut
 from harness.model import SCOPES, Cell, Facts, Outcome
 from harness.prepare import Ready
 from harness.record import ArtifactNote, Latency, Record, Rules, Speedup
@@ -25,7 +26,7 @@ def latencies(trace: Trace, key: str) -> Mapping[str, Latency]:
 
 def speedups(trace: Trace, baseline: str, key: str) -> Mapping[str, Speedup]:
     """Speed-up over the baseline by scope; empty where no round has both."""
-    found = {}
+    found: dict[str, Speedup] = {}
     for scope in SCOPES:
         if ratios := schedule.log_ratios(trace, baseline, key, scope):
             rounds = sum(len(process) for process in ratios)
@@ -35,8 +36,6 @@ def speedups(trace: Trace, baseline: str, key: str) -> Mapping[str, Speedup]:
 
 def finish(record: Record, trace: Trace, rules: Rules) -> Record:
     """A record with what the trace says of its cell, judged; its outcome becomes the error's where it was lost."""
-    from dataclasses import replace
-
     if (error := trace.lost.get(record.key)) is not None:
         return failed(record, error)
     mine = list(trace.of(record.key))
@@ -53,10 +52,15 @@ def finish(record: Record, trace: Trace, rules: Rules) -> Record:
 
 def failed(record: Record, error: BackbenchError) -> Record:
     """A record of a cell that ended with `error`: no latency is published of it."""
-    from dataclasses import replace
-
     return replace(
-        record, outcome=outcome_of(error), reason=error.message, hint=error.hint, latency={}, speedup={}, trust=None, findings=()
+        record,
+        outcome=outcome_of(error),
+        reason=error.message,
+        hint=error.hint,
+        latency={},
+        speedup={},
+        trust=None,
+        findings=(),
     )
 
 
@@ -66,8 +70,6 @@ def outcome_of(error: BackbenchError) -> Outcome:
         return "timed_out"
     if isinstance(error, WorkerCrashed):
         return "crashed"
-    from harness.errors import MissingLibrary
-
     return "unsupported" if isinstance(error, (Unsupported, MissingLibrary)) else "failed"
 
 

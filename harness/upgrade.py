@@ -35,7 +35,8 @@ def _current(
     version = data.get("schema")
     if not isinstance(version, int) or version > current:
         raise StoreFailed(
-            f"a {kind} of schema {version!r}; this Backbench reads up to {current}", "upgrade: pip install -U backbench"
+            f"a {kind} of schema {version!r}; this Backbench reads up to {current}",
+            "upgrade: pip install -U backbench",
         )
     while version < current:
         if (kind, version) in steps:

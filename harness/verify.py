@@ -59,7 +59,11 @@ def compare(name: str, output: Array, reference: Array) -> OutputError:
 def judge(errors: tuple[OutputError, ...], tolerance: Tolerance, inputs: int, reference: str) -> Verification:
     """Whether every output lies within `tolerance`; the reason names the first limit that is broken and by how much."""
     reasons = [reason for error in errors if (reason := _fault(error, tolerance))]
-    limits = {"rel_l2": tolerance.rel_l2, "cosine": tolerance.cosine, "top1_agreement": tolerance.top1_agreement}
+    limits = {
+        "rel_l2": tolerance.rel_l2,
+        "cosine": tolerance.cosine,
+        "top1_agreement": tolerance.top1_agreement,
+    }
     return Verification(not reasons, "; ".join(reasons), errors, inputs, reference, limits)
 
 
@@ -72,14 +76,18 @@ def _fault(error: OutputError, tolerance: Tolerance) -> str:
     if error.cosine is not None and error.cosine < tolerance.cosine:
         return f"{error.name}: cosine {error.cosine:.6f} is under {tolerance.cosine:g}"
     if error.top1_agreement is not None and error.top1_agreement < tolerance.top1_agreement:
-        return f"{error.name}: top-1 agrees on {error.top1_agreement:.0%} of inputs, under {tolerance.top1_agreement:.0%}"
+        return (
+            f"{error.name}: top-1 agrees on {error.top1_agreement:.0%} of inputs, under {tolerance.top1_agreement:.0%}"
+        )
     return ""
 
 
 def tolerance_for(precision: Precision, overrides: Mapping[str, float] | None = None) -> Tolerance:
     """The default limits of a precision with single ones replaced."""
     base = DEFAULTS[precision]
-    values = {"rel_l2": base.rel_l2, "cosine": base.cosine, "top1_agreement": base.top1_agreement} | dict(overrides or {})
+    values = {"rel_l2": base.rel_l2, "cosine": base.cosine, "top1_agreement": base.top1_agreement} | dict(
+        overrides or {}
+    )
     if not all(math.isfinite(value) for value in values.values()):
         raise ValueError(f"tolerances must be finite: {values}")
     return Tolerance(**values)

@@ -22,7 +22,18 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 if TYPE_CHECKING:
     from harness.measure import Bench
 
-_FRAMEWORKS = ("torch", "timm", "torchvision", "onnx", "onnxruntime", "openvino", "tensorrt", "pandas", "cuda", "nncf")
+_FRAMEWORKS = (
+    "torch",
+    "timm",
+    "torchvision",
+    "onnx",
+    "onnxruntime",
+    "openvino",
+    "tensorrt",
+    "pandas",
+    "cuda",
+    "nncf",
+)
 _LAST_MOMENT_S = 3.0
 
 
@@ -234,7 +245,9 @@ def _import(name: str, needs: Mapping[str, str]) -> float:
         try:
             importlib.import_module(module)
         except (ImportError, OSError) as error:
-            raise MissingLibrary(f"{name}: {module} is installed but does not load: {error}", "see: backbench doctor") from error
+            raise MissingLibrary(
+                f"{name}: {module} is installed but does not load: {error}", "see: backbench doctor"
+            ) from error
     return time.perf_counter() - begin
 
 
@@ -250,7 +263,9 @@ def serve(mailbox: Mailbox) -> None:
             mailbox.reply(_failure(type(error).__name__, error.message, error.hint))
         except Exception as error:  # noqa: BLE001 - whatever a native library raises becomes a reply; the trace is in the log
             traceback.print_exc()
-            mailbox.reply(_failure("WorkerFailed", f"{type(error).__name__}: {error}", "the trace is in the worker's log"))
+            mailbox.reply(
+                _failure("WorkerFailed", f"{type(error).__name__}: {error}", "the trace is in the worker's log")
+            )
 
 
 def _failure(kind: str, message: str, hint: str) -> Mapping[str, Any]:

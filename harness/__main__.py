@@ -1,0 +1,5 @@
+"""`python -m harness` is `backbench`."""
+
+from harness.cli import main
+
+main()

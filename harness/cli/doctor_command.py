@@ -1,0 +1,129 @@
+"""`backbench doctor`: what is installed, what conflicts, and what each runtime reaches by a real inference."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import click
+
+from harness.units import show_bytes
+
+_ORT = (
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "onnxruntime-openvino",
+    "onnxruntime-directml",
+    "onnxruntime-training",
+)
+_ROOM_BYTES = 5 * 10**9
+Level = Literal["ok", "warn", "fail", "none"]
+_MARKS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red"), "none": ("–", "bright_black")}
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """One finding, and the command that mends it."""
+
+    level: Level
+    text: str
+    mend: str = ""
+
+
+@click.command("doctor", short_help="Check the installation, by a real inference of each runtime.")
+def command() -> None:
+    """Say what is installed, what conflicts, and what each runtime reaches. Exit code 1 where something is broken."""
+    broken = False
+    for title, findings in (("Machine", _machine()), ("Packages", _packages()), ("Runtimes", _runtimes())):
+        click.secho(title, bold=True)
+        for finding in findings:
+            mark, colour = _MARKS[finding.level]
+            click.secho(f"  {mark} ", fg=colour, nl=False)
+            click.echo(finding.text)
+            if finding.mend:
+                click.echo(f"      → {finding.mend}")
+            broken = broken or finding.level == "fail"
+    if broken:
+        raise click.exceptions.Exit(1)
+
+
+def _machine() -> Iterator[Diagnosis]:
+    from harness import cache, machine
+
+    facts = machine.facts()
+    memory = facts["memory_bytes"]
+    assert isinstance(memory, int)
+    yield Diagnosis(
+        "ok",
+        f"{facts['cpu']}, {facts['cpus_usable']} usable CPUs, {show_bytes(memory)} of memory, {facts['system']}",
+    )
+    yield Diagnosis("ok", f"Python {facts['python']} in {sys.prefix}")
+    governor = str(facts["governor"])
+    if governor in ("powersave", "ondemand", "conservative", "schedutil"):
+        yield Diagnosis(
+            "warn",
+            f"CPU governor {governor}: the clock rate follows the load",
+            "sudo cpupower frequency-set -g performance",
+        )
+    else:
+        yield Diagnosis("ok" if governor == "performance" else "none", f"CPU governor: {governor}")
+    folder = cache.root()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        yield Diagnosis(
+            "fail",
+            f"artifact cache {folder}: {error.strerror}",
+            "set BACKBENCH_CACHE to a folder that can be written",
+        )
+        return
+    if free > _ROOM_BYTES:
+        yield Diagnosis("ok", f"artifact cache {folder}, {show_bytes(free)} free")
+    else:
+        yield Diagnosis(
+            "warn",
+            f"artifact cache {folder}: only {show_bytes(free)} free",
+            "set BACKBENCH_CACHE to a disk with room",
+        )
+
+
+def _packages() -> Iterator[Diagnosis]:
+    from harness import machine
+
+    for name, version in machine.versions().items():
+        yield Diagnosis("ok", f"{name} {version}")
+    several = [name for name in _ORT if _installed(name)]
+    if len(several) > 1:
+        yield Diagnosis(
+            "fail",
+            f"{' and '.join(several)} share one import folder, and break each other",
+            f"pip uninstall -y {' '.join(several)} && pip install {several[-1]}",
+        )
+
+
+def _installed(name: str) -> bool:
+    try:
+        importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _runtimes() -> Iterator[Diagnosis]:
+    from harness.cli.reach import reach
+
+    for reached in reach():
+        if reached.devices:
+            names = ", ".join(
+                f"{device.id} ({device.name})" if device.name else device.id for device in reached.devices
+            )
+            yield Diagnosis("ok", f"{reached.runtime}: {names}")
+        elif "not installed" in reached.error:
+            yield Diagnosis("none", f"{reached.runtime}: {reached.error}", reached.hint)
+        else:
+            yield Diagnosis("fail", f"{reached.runtime}: {reached.error or 'reaches no device'}", reached.hint)

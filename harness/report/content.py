@@ -1,0 +1,100 @@
+"""The content of a report, as words: the same rows and remarks whatever form they are given in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.record import Record, Run
+from harness.units import show_bytes, show_ms, show_seconds
+
+HEADERS = (
+    "backbone", "runtime", "precision", "batch", "latency ms", "p99 ms", "end-to-end ms", "speed-up [95 %]", "memory",
+    "load", "verdict",
+)  # fmt: skip
+NUMERIC = frozenset({"batch", "latency ms", "p99 ms", "end-to-end ms", "speed-up [95 %]", "memory", "load"})
+
+
+@dataclass(frozen=True)
+class Reported:
+    """One run with its records."""
+
+    run: Run
+    records: tuple[Record, ...]
+
+
+def rows(records: Sequence[Record]) -> list[tuple[str, ...]]:
+    """One row of words per cell, in the order of `HEADERS`; a failure stands where its latency would."""
+    return [_row(record) for record in records]
+
+
+def _row(record: Record) -> tuple[str, ...]:
+    cell = record.cell
+    runtime = cell.runtime + "".join(f" {k}={v}" for k, v in sorted(cell.options.items()))
+    if cell.device != "cpu":
+        runtime += f" ({cell.device})"
+    if cell.label:
+        runtime += f" [{cell.label}]"
+    head = (cell.backbone.name, runtime, cell.precision, str(cell.batch))
+    if record.outcome != "ok":
+        return (*head, "–", "–", "–", "–", "–", "–", record.outcome.replace("_", " "))
+    return (*head, *_figures(record), record.trust or "–")
+
+
+def _figures(record: Record) -> tuple[str, ...]:
+    compute, end = record.latency.get("compute"), record.latency.get("end_to_end")
+    memory, cold = record.memory, record.cold
+    return (
+        show_ms(compute.median_ns) if compute else "–",
+        show_ms(compute.percentiles_ns["p99"]) if compute and "p99" in compute.percentiles_ns else "–",
+        show_ms(end.median_ns) if end else "–",
+        speedup(record),
+        show_bytes(memory.rss_peak_bytes) if memory else "–",
+        show_seconds(cold.load_s) if cold else "–",
+    )
+
+
+def speedup(record: Record) -> str:
+    """`1.84 [1.81, 1.87]`, or `baseline`."""
+    if record.is_baseline:
+        return "baseline"
+    found = record.speedup.get("compute")
+    if found is None:
+        return "–"
+    ratio = found.ratio
+    return f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
+
+
+def remarks(records: Sequence[Record]) -> list[str]:
+    """What a reader must know beside the table: failures with their reasons, and why a cell is not trusted."""
+    said = []
+    for record in records:
+        name = f"{record.cell.backbone.name} {record.cell.title}"
+        if record.outcome != "ok":
+            hint = f" → {record.hint}" if record.hint else ""
+            said.append(f"{name}: {record.outcome.replace('_', ' ')}: {record.reason}{hint}")
+        said += [f"{name}: {f.level}: {f.seen} → {f.advice}" for f in record.findings if f.level != "trusted"]
+        if record.artifact and record.artifact.attempts:
+            first = record.artifact.attempts[0]
+            chain = " > ".join(record.artifact.chain)
+            said.append(f"{name}: made by {chain}, because {first.exporter} failed: {first.reason}")
+    return list(dict.fromkeys(said))
+
+
+def footer(reported: Reported) -> list[str]:
+    """How to read the figures, and where they come from."""
+    run, records = reported.run, reported.records
+    baselines = sorted({r.baseline_title for r in records if r.baseline_title})
+    threads = sorted({r.cell.threads for r in records})
+    lines = [
+        f"latency: median of `compute` (run + sync), one inference at a time, {'/'.join(map(str, threads))} threads; "
+        "p99 only where at least 662 samples support it",
+        f"speed-up: over {' or '.join(baselines) or '–'}, from rounds measured in turn, with its 95 % interval",
+        f"machine: {run.machine.get('cpu')}, {run.machine.get('cpus_usable')} CPUs, {run.machine.get('system')}"
+        + (", virtual" if run.machine.get("virtual_machine") else ""),
+        "versions: " + ", ".join(f"{name} {version}" for name, version in run.versions.items()),
+        f"run: {run.id}, {run.started}; command: {' '.join(run.command)}",
+    ]
+    if any(r.cell.backbone.weights == "random" for r in records):
+        lines.insert(2, "weights: random (seeded): latency is that of trained weights, accuracy says nothing")
+    return lines

@@ -1,0 +1,47 @@
+"""A report as Markdown, CSV or JSON text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+
+from harness import codec, results
+from harness.report import content
+from harness.report.content import Reported
+
+
+def markdown(reported: Sequence[Reported]) -> str:
+    """A table for a pull request, with remarks and footer."""
+    parts = []
+    for one in reported:
+        align = ["--:" if header in content.NUMERIC else "---" for header in content.HEADERS]
+        lines = [_line(content.HEADERS), _line(align), *(_line(row) for row in content.rows(one.records))]
+        said = [f"- {_escape(remark)}" for remark in content.remarks(one.records)]
+        foot = [f"<sub>{_escape(line)}</sub>  " for line in content.footer(one)]
+        parts.append("\n".join([f"### {_escape(one.run.plan.name)}", "", *lines, "", *said, "", *foot]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _line(words: Sequence[str]) -> str:
+    return "| " + " | ".join(_escape(word) for word in words) + " |"
+
+
+def _escape(word: str) -> str:
+    return word.replace("&", "&amp;").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+
+
+def csv(reported: Sequence[Reported]) -> str:
+    """One line per cell with the columns of `harness.results`."""
+    import pandas as pd
+
+    rows = [results.row(one.run, record) for one in reported for record in one.records]
+    return str(pd.DataFrame(rows, columns=list(results.COLUMNS)).to_csv(index=False))
+
+
+def as_json(reported: Sequence[Reported]) -> str:
+    """Runs with their whole records, as in the results folder."""
+    data = [{"run": codec.encode(one.run), "records": [codec.encode(r) for r in one.records]} for one in reported]
+    return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+
+
+FORMS: Mapping[str, Callable[[Sequence[Reported]], str]] = {"markdown": markdown, "csv": csv, "json": as_json}

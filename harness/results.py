@@ -1,0 +1,153 @@
+"""The public door to results: `load(paths)` gives one row per cell, every column documented with its unit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness import store
+from harness.model import OutputError
+from harness.record import Latency, Record, Run, Speedup
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its unit (empty for none), what it means, and how it is read from a record."""
+
+    unit: str
+    meaning: str
+    read: Callable[[Run, Record], Any]
+
+
+def _latency(scope: str, read: Callable[[Latency], Any]) -> Callable[[Run, Record], Any]:
+    return lambda _, r: read(r.latency[scope]) if scope in r.latency else None
+
+
+def _percentile(scope: str, name: str) -> Callable[[Run, Record], Any]:
+    return _latency(scope, lambda latency: _ms(latency.percentiles_ns.get(name)))
+
+
+def _speedup(scope: str, read: Callable[[Speedup], Any]) -> Callable[[Run, Record], Any]:
+    return lambda _, r: read(r.speedup[scope]) if scope in r.speedup else None
+
+
+def _of(part: str, name: str) -> Callable[[Run, Record], Any]:
+    return lambda _, r: getattr(getattr(r, part), name) if getattr(r, part) is not None else None
+
+
+def _worst(name: str, pick: Callable[[Iterable[float]], float]) -> Callable[[Run, Record], Any]:
+    def read(_: Run, r: Record) -> float | None:
+        errors: tuple[OutputError, ...] = r.verification.outputs if r.verification else ()
+        values = [value for error in errors if (value := getattr(error, name)) is not None]
+        return pick(values) if values else None
+
+    return read
+
+
+def _ms(ns: float | None) -> float | None:
+    return None if ns is None else ns / 1e6
+
+
+def _throughput(_: Run, r: Record) -> float | None:
+    return r.cell.batch / (r.latency["compute"].median_ns / 1e9) if "compute" in r.latency else None
+
+
+COLUMNS: Mapping[str, Column] = {
+    "run": Column("", "id of the run", lambda run, _: run.id),
+    "started": Column("", "when the run began (ISO 8601)", lambda run, _: run.started),
+    "cpu": Column("", "processor of the machine", lambda run, _: run.machine.get("cpu")),
+    "key": Column("", "stable hash that names the cell", lambda _, r: r.key),
+    "group": Column("", "hash of what its group shares (backbone, weights, input, batch)", lambda _, r: r.group),
+    "backbone": Column("", "timm name, or the ONNX file's stem", lambda _, r: r.cell.backbone.name),
+    "weights": Column(
+        "", "`random`, `pretrained`, `file` or a checkpoint's path", lambda _, r: r.cell.backbone.weights
+    ),
+    "input_size": Column("px", "height and width; 0 is the backbone's own", lambda _, r: r.cell.backbone.input_size),
+    "runtime": Column("", "runtime plug-in", lambda _, r: r.cell.runtime),
+    "precision": Column("", "precision, as labelled and as read back", lambda _, r: r.cell.precision),
+    "batch": Column("images", "images per inference", lambda _, r: r.cell.batch),
+    "device": Column("", "device", lambda _, r: r.cell.device),
+    "threads": Column("", "threads an inference may use", lambda _, r: r.cell.threads),
+    "options": Column("", "runtime options that differ from the defaults", lambda _, r: dict(r.cell.options)),
+    "label": Column("", "`control` for the A/A twin of the baseline", lambda _, r: r.cell.label),
+    "outcome": Column("", "ok, unsupported, failed, crashed, timed_out or wrong_output", lambda _, r: r.outcome),
+    "reason": Column("", "why, where the outcome is not ok", lambda _, r: r.reason),
+    "trust": Column("", "trusted, caution or untrusted", lambda _, r: r.trust),
+    "findings": Column("", "reasons of the verdict", lambda _, r: "; ".join(f.seen for f in r.findings)),
+    "baseline": Column("", "what speed-ups are relative to", lambda _, r: r.baseline_title),
+    "is_baseline": Column("", "whether this cell is the baseline", lambda _, r: r.is_baseline),
+    "latency_ms": Column("ms", "median of `compute` (run + sync)", _latency("compute", lambda x: _ms(x.median_ns))),
+    "latency_mean_ms": Column("ms", "mean of `compute`", _latency("compute", lambda x: _ms(x.mean_ns))),
+    "latency_std_ms": Column("ms", "standard deviation of `compute`", _latency("compute", lambda x: _ms(x.std_ns))),
+    "latency_min_ms": Column("ms", "minimum of `compute`", _latency("compute", lambda x: _ms(x.min_ns))),
+    "latency_max_ms": Column("ms", "maximum of `compute`", _latency("compute", lambda x: _ms(x.max_ns))),
+    "latency_p90_ms": Column("ms", "90th percentile; empty below 64 samples", _percentile("compute", "p90")),
+    "latency_p95_ms": Column("ms", "95th percentile; empty below 130 samples", _percentile("compute", "p95")),
+    "latency_p99_ms": Column("ms", "99th percentile; empty below 662 samples", _percentile("compute", "p99")),
+    "latency_p999_ms": Column("ms", "99.9th percentile; empty below 6,636 samples", _percentile("compute", "p99.9")),
+    "samples": Column("", "timed inferences of `compute`", _latency("compute", lambda x: x.samples)),
+    "end_to_end_ms": Column(
+        "ms", "median of bind + run + sync + fetch", _latency("end_to_end", lambda x: _ms(x.median_ns))
+    ),
+    "end_to_end_p99_ms": Column("ms", "its 99th percentile", _percentile("end_to_end", "p99")),
+    "device_ms": Column("ms", "median by the device's own clock", _latency("device", lambda x: _ms(x.median_ns))),
+    "throughput_per_s": Column("images/s", "batch / median `compute` latency, one inference at a time", _throughput),
+    "speedup": Column(
+        "×", "baseline latency / latency, per round, median", _speedup("compute", lambda s: s.ratio.value)
+    ),
+    "speedup_low": Column("×", "lower end of its 95 % interval", _speedup("compute", lambda s: s.ratio.low)),
+    "speedup_high": Column("×", "upper end of its 95 % interval", _speedup("compute", lambda s: s.ratio.high)),
+    "speedup_end_to_end": Column("×", "speed-up of `end_to_end`", _speedup("end_to_end", lambda s: s.ratio.value)),
+    "rounds": Column("", "rounds it was measured in", lambda _, r: r.rounds),
+    "measured_s": Column("s", "time in its bursts", lambda _, r: r.measured_s),
+    "overhead_s": Column(
+        "s", "time spent on it beside import, load, warm-up, verification, bursts", lambda _, r: r.overhead_s
+    ),
+    "export_s": Column("s", "time the exporters of its chain took when they ran", _of("cold", "export_s")),
+    "import_s": Column("s", "importing the runtime's libraries", _of("cold", "import_s")),
+    "load_s": Column("s", "artifact to session, compilation included", _of("cold", "load_s")),
+    "first_inference_s": Column("s", "first inference", _of("cold", "first_inference_s")),
+    "artifact_bytes": Column("bytes", "size of the artifact's files", _of("memory", "artifact_bytes")),
+    "rss_loaded_bytes": Column(
+        "bytes", "worker's resident memory after the first inference", _of("memory", "rss_loaded_bytes")
+    ),
+    "rss_peak_bytes": Column("bytes", "largest resident memory of the worker", _of("memory", "rss_peak_bytes")),
+    "device_bytes": Column("bytes", "device memory of the session", _of("memory", "device_bytes")),
+    "warmup_s": Column("s", "time until bursts were flat", _of("warmup", "seconds")),
+    "rel_l2": Column("", "largest relative L2 error of an output", _worst("rel_l2", max)),
+    "cosine": Column("", "smallest cosine to the reference", _worst("cosine", min)),
+    "top1_agreement": Column(
+        "", "smallest share of inputs with the reference's top class", _worst("top1_agreement", min)
+    ),
+    "artifact": Column("", "sha256 of the artifact", _of("artifact", "digest")),
+    "chain": Column("", "exporters that made it", lambda _, r: " > ".join(r.artifact.chain) if r.artifact else None),
+}
+
+
+def load(paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:
+    """All cells of the runs in `paths` (results folders) as a table with the columns of `COLUMNS`.
+
+    Raises `StoreFailed` where a folder holds no run.
+    """
+    import pandas as pd
+
+    folders = [Path(paths)] if isinstance(paths, (str, Path)) else [Path(path) for path in paths]
+    return pd.DataFrame(
+        [
+            row(run, record)
+            for folder in folders
+            for run in [store.read_run(folder)]
+            for record in store.read_records(folder)
+        ],
+        columns=list(COLUMNS),
+    )
+
+
+def row(run: Run, record: Record) -> Mapping[str, Any]:
+    """One record as a row."""
+    return {name: column.read(run, record) for name, column in COLUMNS.items()}
