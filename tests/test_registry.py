@@ -1,0 +1,61 @@
+"""Plug-ins are found by name, and nothing is imported until one is chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import metadata
+
+import pytest
+
+from harness import registry
+from harness.errors import MissingLibrary, PluginConflict, UnknownName
+
+
+@pytest.fixture(autouse=True)
+def _forget() -> Iterator[None]:
+    registry.found.cache_clear()
+    yield
+    registry.found.cache_clear()
+
+
+def test_the_files_of_the_two_folders_are_found() -> None:
+    assert {"torch_eager", "ort_cpu", "openvino", "fake"} <= set(registry.found("runtimes"))
+    assert {"onnx_dynamo", "onnx_torchscript", "openvino_ir"} <= set(registry.found("exporters"))
+    assert not any(name.startswith("_") for name in registry.found("runtimes"))
+
+
+def test_a_mistyped_name_gets_the_nearest() -> None:
+    with pytest.raises(UnknownName, match="did you mean 'openvino'"):
+        registry.runtime_class("openvno")
+
+
+def _entry_points(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    point = metadata.EntryPoint(name, value, "backbench.runtimes")
+
+    def entry_points(group: str) -> list[metadata.EntryPoint]:
+        return [point] if group == "backbench.runtimes" else []
+
+    monkeypatch.setattr(metadata, "entry_points", entry_points)
+
+
+def test_an_entry_point_gives_the_same_object(monkeypatch: pytest.MonkeyPatch) -> None:
+    from runtimes.fake import Fake
+
+    _entry_points(monkeypatch, "elsewhere", "runtimes.fake:Fake")
+    assert registry.runtime_class("elsewhere") is Fake
+
+
+def test_two_plugins_of_one_name_are_refused_with_both_origins(monkeypatch: pytest.MonkeyPatch) -> None:
+    _entry_points(monkeypatch, "ort_cpu", "somewhere.else:Runtime")
+    with pytest.raises(PluginConflict, match=r"'ort_cpu': one is built-in, one is somewhere\.else"):
+        registry.found("runtimes")
+
+
+def test_a_missing_library_gets_the_line_that_installs_it() -> None:
+    with pytest.raises(MissingLibrary, match="needs nowhere>=2, which is not installed") as caught:
+        registry.check_installed("thing", {"sys": "sys", "nowhere_to_be_found": "nowhere>=2"})
+    assert caught.value.hint == "pip install 'nowhere>=2'"
+
+
+def test_versions_are_those_of_the_distribution_behind_the_import_name() -> None:
+    assert registry.versions({"yaml": "PyYAML"}) == {"yaml": metadata.version("PyYAML")}

@@ -1,0 +1,94 @@
+"""Rounds are interleaved, drawn from a seed, and end when the rules are met."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from harness import schedule
+from harness.record import Rules
+from harness.schedule import Trace
+from tests.scripted import Scripted, lost, silent
+
+RULES = Rules(budget_s=4.0, burst_s=0.1, min_rounds=10, target=0.0)
+
+
+def _measure(subjects: dict[str, Scripted], rules: Rules) -> Trace:
+    trace = Trace()
+    for process in range(rules.processes):
+        schedule.measure(subjects, "base", rules, process, trace, silent)
+    return trace
+
+
+def test_every_round_measures_every_cell_once_in_an_order_of_its_own() -> None:
+    trace = _measure({"base": Scripted(lambda _: 1e7), "a": Scripted(lambda _: 2e7), "b": Scripted(lambda _: 3e7)}, RULES)
+    rounds: dict[int, list[str]] = {}
+    for sample in trace.samples:
+        rounds.setdefault(sample.round, []).append(sample.key)
+    assert all(sorted(keys) == ["a", "b", "base"] for keys in rounds.values())
+    assert len({tuple(keys) for keys in rounds.values()}) > 1
+
+
+def test_the_same_seed_gives_the_same_orders() -> None:
+    first, second, other = (schedule.orders("abcdef", seed) for seed in (1, 1, 2))
+    drawn = [[next(orders) for _ in range(20)] for orders in (first, second, other)]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_the_budget_ends_measuring() -> None:
+    trace = _measure({"base": Scripted(lambda _: 1e7), "a": Scripted(lambda _: 1e7)}, RULES)
+    assert 8.0 <= trace.spent_s() <= 8.5
+
+
+def test_the_least_rounds_hold_however_small_the_budget() -> None:
+    trace = _measure({"base": Scripted(lambda _: 1e9)}, replace(RULES, budget_s=0.01))
+    assert len(trace.samples) == RULES.min_rounds
+
+
+def test_a_reached_target_ends_measuring_before_the_budget() -> None:
+    subjects = {"base": Scripted(lambda _: 1e7, 0.01), "a": Scripted(lambda _: 2e7, 0.01, seed=1)}
+    trace = _measure(subjects, replace(RULES, budget_s=1000.0, target=0.02))
+    assert trace.spent_s() < 20
+
+
+def test_an_unreachable_target_is_not_reached() -> None:
+    """One process cannot know a ratio to a tenth of a per mille, so the budget decides."""
+    subjects = {"base": Scripted(lambda _: 1e7), "a": Scripted(lambda _: 2e7)}
+    trace = _measure(subjects, replace(RULES, target=0.0001))
+    assert trace.spent_s() >= 8.0
+
+
+def test_drift_cancels_in_the_ratio() -> None:
+    """The machine slows by half over the run; back to back that would be a speed-up."""
+    subjects = {"base": Scripted(lambda n: 1e7 * (1 + n / 60)), "a": Scripted(lambda n: 0.5e7 * (1 + n / 60))}
+    trace = _measure(subjects, RULES)
+    ratios = schedule.log_ratios(trace, "base", "a")
+    assert math.exp(ratios[0][0]) == pytest.approx(2.0, rel=1e-3)
+    assert math.exp(ratios[0][-1]) == pytest.approx(2.0, rel=1e-3)
+
+
+def test_a_cell_that_crashes_is_left_out_and_the_others_go_on() -> None:
+    trace = _measure({"base": Scripted(lambda _: 1e7), "a": Scripted(lambda _: 1e7, crash_at=3)}, RULES)
+    assert lost(trace.lost.get("a")) == "WorkerCrashed"
+    assert len(list(trace.of("a"))) == 3
+    assert len(list(trace.of("base"))) > 20
+
+
+def test_a_lost_baseline_leaves_latencies_without_ratios() -> None:
+    trace = _measure({"base": Scripted(lambda _: 1e7, crash_at=0), "a": Scripted(lambda _: 1e7)}, RULES)
+    assert schedule.log_ratios(trace, "base", "a") == []
+    assert len(list(trace.of("a"))) >= RULES.min_rounds
+
+
+def test_processes_share_the_budget_and_are_told_apart() -> None:
+    trace = _measure({"base": Scripted(lambda _: 1e7), "a": Scripted(lambda _: 1e7)}, replace(RULES, processes=4))
+    assert {sample.process for sample in trace.samples} == {0, 1, 2, 3}
+    assert trace.spent_s() == pytest.approx(8.0, abs=1.0)
+    assert len(schedule.log_ratios(trace, "base", "a")) == 4
+
+
+def test_nobody_is_asked_when_everybody_is_lost() -> None:
+    trace = _measure({"base": Scripted(lambda _: 1e7, crash_at=0)}, RULES)
+    assert trace.samples == []

@@ -1,0 +1,64 @@
+"""A plan file is checked as a whole: every fault, each with its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness import spec
+from harness.errors import PlanInvalid
+
+BROKEN = """\
+name: nightly
+backbones:
+  - resnet50
+  - {name: vit_tiny_patch16_224, input_sise: 224}
+runtimes: [ort_cpu]
+precisions: [fp32, fp8]
+batches: [0]
+rules:
+  budget: soon
+  tarjet: 2%
+"""
+
+
+def test_all_mistakes_are_reported_each_with_its_line() -> None:
+    with pytest.raises(PlanInvalid) as caught:
+        spec.check(spec._data("x.yaml", BROKEN), "x.yaml", BROKEN)
+    faults = "\n".join(caught.value.faults)
+    assert len(caught.value.faults) == 5
+    assert "x.yaml:4: backbones.1.input_sise: unknown key; did you mean 'input_size'?" in faults
+    assert "x.yaml:6: precisions.1:" in faults
+    assert "x.yaml:7: batches.0:" in faults
+    assert "x.yaml:9: rules.budget: 'soon' is not a time such as 10s" in faults
+    assert "x.yaml:10: rules.tarjet: unknown key; did you mean 'target'?" in faults
+
+
+def test_the_built_in_plan_is_sound() -> None:
+    checked = spec.check(spec.read("quickstart"))
+    assert [backbone.name for backbone in checked.backbones] == [
+        "resnet50", "efficientnet_b0", "mobilenetv3_large_100", "vit_tiny_patch16_224",
+    ]  # fmt: skip
+    assert checked.rules.budget == 10.0
+
+
+def test_an_unknown_plan_says_what_there_is() -> None:
+    with pytest.raises(PlanInvalid, match="no plan file 'quikstart'") as caught:
+        spec.read("quikstart")
+    assert "did you mean 'quickstart'?" in caught.value.hint
+
+
+@pytest.mark.parametrize(("text", "said"), [("a: [1", "is not YAML"), ("- a\n- b\n", "a plan is a mapping"), ("", "a plan is a mapping")])
+def test_what_is_no_plan_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "plan.yaml"
+    file.write_text(text)
+    with pytest.raises(PlanInvalid, match=said):
+        spec.read(str(file))
+
+
+def test_yaml_cannot_make_objects(tmp_path: Path) -> None:
+    file = tmp_path / "plan.yaml"
+    file.write_text("backbones: !!python/object/apply:os.system ['true']\n")
+    with pytest.raises(PlanInvalid, match="is not YAML"):
+        spec.read(str(file))

@@ -1,0 +1,104 @@
+"""A results folder survives what happens to it."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness import codec, store, upgrade
+from harness.errors import PlanInvalid, StoreFailed
+from harness.model import Burst
+from harness.record import Samples
+from tests import making
+
+
+def _samples(key: str) -> Samples:
+    return Samples(key, 0, 0, 0, Burst((10, 11, 12), (20, 21)))
+
+
+def test_what_is_added_is_read_back(tmp_path: Path) -> None:
+    kept = store.Store.create(tmp_path / "run", making.run())
+    record = making.record()
+    kept.add([record], [_samples(record.key)])
+    assert store.read_records(tmp_path / "run") == (record,)
+    assert list(store.read_samples(tmp_path / "run")) == [_samples(record.key)]
+    assert store.read_run(tmp_path / "run") == making.run()
+
+
+def test_a_folder_with_a_run_is_not_overwritten(tmp_path: Path) -> None:
+    store.Store.create(tmp_path, making.run())
+    with pytest.raises(PlanInvalid, match="holds a run already"):
+        store.Store.create(tmp_path, making.run())
+
+
+def test_a_torn_last_line_is_left_out_and_mended_by_resume(tmp_path: Path) -> None:
+    kept = store.Store.create(tmp_path, making.run())
+    record = making.record()
+    kept.add([record], [_samples(record.key)])
+    with (tmp_path / store.RECORDS).open("a") as file:
+        file.write('{"key": "torn')
+    assert store.read_records(tmp_path) == (record,)
+    again = store.Store.resume(tmp_path, making.run())
+    again.add([making.record(making.BASE)])
+    assert len(store.read_records(tmp_path)) == 2
+
+
+def test_samples_without_a_record_do_not_count(tmp_path: Path) -> None:
+    """The writer was killed between the two: the cell will be measured again."""
+    kept = store.Store.create(tmp_path, making.run())
+    kept.add([], [_samples("orphan")])
+    store.Store.resume(tmp_path, making.run())
+    assert list(store.read_samples(tmp_path)) == []
+
+
+def test_a_folder_of_another_plan_is_refused(tmp_path: Path) -> None:
+    store.Store.create(tmp_path, making.run())
+    other = making.run(replace(making.plan(), name="other"))
+    with pytest.raises(PlanInvalid, match="a run of another plan"):
+        store.Store.resume(tmp_path, other)
+
+
+def test_a_folder_without_a_run_says_so(tmp_path: Path) -> None:
+    with pytest.raises(StoreFailed, match="holds no run"):
+        store.read_run(tmp_path)
+
+
+def test_a_damaged_line_is_named(tmp_path: Path) -> None:
+    store.Store.create(tmp_path, making.run())
+    (tmp_path / store.RECORDS).write_text("not json\n")
+    with pytest.raises(StoreFailed, match=r"records.jsonl:1 is not JSON"):
+        store.read_records(tmp_path)
+
+
+def test_a_misfit_names_its_place(tmp_path: Path) -> None:
+    store.Store.create(tmp_path, making.run())
+    data = codec.encode(making.record())
+    data["cell"]["batch"] = "many"
+    (tmp_path / store.RECORDS).write_text(codec.dumps(data) + "\n")
+    with pytest.raises(codec.Malformed, match=r"cell\.batch"):
+        store.read_records(tmp_path)
+
+
+@pytest.mark.parametrize(("number", "hint"), [(errno.ENOSPC, "make room"), (errno.EROFS, "--out DIR")])
+def test_a_disk_that_takes_nothing_is_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, hint: str
+) -> None:
+    kept = store.Store.create(tmp_path, making.run())
+
+    def fsync(_: int) -> None:
+        raise OSError(number, "no")
+
+    monkeypatch.setattr(store.os, "fsync", fsync)
+    with pytest.raises(StoreFailed, match="cannot write the results folder") as caught:
+        kept.add([making.record()])
+    assert hint in caught.value.hint
+
+
+def test_a_newer_schema_is_refused_and_an_older_is_upgraded() -> None:
+    with pytest.raises(StoreFailed, match="schema 99"):
+        upgrade.record({"schema": 99})
+    steps = {("record", 1): lambda data: {**data, "new": True}, ("record", 2): lambda data: {**data, "newer": 3}}
+    assert upgrade._current("record", {"schema": 1}, steps, 3) == {"schema": 3, "new": True, "newer": 3}  # type: ignore[arg-type]
