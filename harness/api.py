@@ -8,8 +8,10 @@ reads the class attributes, and only a worker process calls the methods. Library
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = [
     "JSON", "Artifact", "Clock", "Device", "Export", "ExportFailed", "Exporter", "Facts", "Format", "LayerTime",
     "MissingLibrary", "OpenFailed", "Precision", "Request", "RunFailed", "Runtime", "Session", "Setup",
-    "SourceInvalid", "TensorSpec", "Unsupported", "load_timm", "usable_cpus",
+    "SourceInvalid", "TensorSpec", "Unsupported", "first_line", "load_timm", "onnx_export", "quiet_warnings", "usable_cpus",
 ]  # fmt: skip
 
 
@@ -166,3 +168,28 @@ def usable_cpus() -> int:
     from harness.machine import usable_cpus as count
 
     return count()
+
+
+def onnx_export(file: Path, batch: int | None, source: Artifact) -> Export:
+    """What an exporter hands back for the ONNX file it wrote: checked, specs read, a dynamic batch (None) tried out.
+
+    Raises `ExportFailed`.
+    """
+    from harness.onnx_file import exported
+
+    return exported(file, batch, source)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of a library's exception that says something, for a message."""
+    from harness.onnx_file import first_line as first
+
+    return first(error)
+
+
+@contextmanager
+def quiet_warnings() -> Iterator[None]:
+    """No Python warnings while a library converts: they concern its own insides, and the result is checked."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -36,7 +36,8 @@ def find(
 ) -> tuple[Step, ...]:
     """The shortest chain from an artifact in `source` to one that `runtime` opens for a cell of `precision`.
 
-    Empty where the runtime opens the source itself. Among chains of one length, the runtime's preferred format wins.
+    Empty where the runtime opens the source itself. Its formats are tried in its order of preference: a runtime that can
+    open ONNX but names its own format first is given its own.
     Raises `Unsupported` where no chain exists, naming how far it gets.
     """
     needed = runtime.casts.get(precision, precision)
@@ -45,10 +46,10 @@ def find(
     chains: dict[_Node, tuple[Step, ...]] = {start: ()}
     frontier = [start]
     while frontier:
-        for goal in goals:
-            if goal in chains:
-                return chains[goal]
         frontier = _expand(exporters, chains, frontier)
+    for goal in goals:
+        if goal in chains:
+            return chains[goal]
     reached = ", ".join(sorted(f"{node.format} {node.precision}" for node in chains))
     wanted = " or ".join(f"{goal.format} {goal.precision}" for goal in goals)
     raise Unsupported(

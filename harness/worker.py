@@ -106,13 +106,14 @@ class Worker:
         load_s = time.perf_counter() - begin
         self._bench = measure.Bench(session, *measure.batches(inputs, asked.batch))
         first_s = self._bench.first()
+        loaded = usage.rss_bytes()  # before the facts are read, which may take memory of its own
         return model.Opened(
             facts=session.facts(),
             import_s=import_s,
             load_s=load_s,
             first_inference_s=first_s,
             rss_before_bytes=before,
-            rss_loaded_bytes=usage.rss_bytes(),
+            rss_loaded_bytes=loaded,
             device_bytes=session.device_bytes(),
             timer=self._bench.timer_name,
             modules=tuple(name for name in _FRAMEWORKS if name in sys.modules),

@@ -55,7 +55,9 @@ def plan(*cells: Cell) -> Plan:
 def run(made: Plan | None = None) -> Run:
     """The head of a run."""
     machine = {"cpu": "Test CPU", "cpus_usable": 2, "system": "Test OS", "virtual_machine": True}
-    return Run("run-test", ("backbench", "run", "test"), "2026-11-24T10:00:00+00:00", made or plan(), machine, {"timm": "1.0"})
+    return Run(
+        "run-test", ("backbench", "run", "test"), "2026-11-24T10:00:00+00:00", made or plan(), machine, {"timm": "1.0"}
+    )
 
 
 def identity_onnx(path: Path, width: int = 4, batch: int | str = "batch") -> Path:

@@ -12,7 +12,9 @@ from harness.model import Burst, Pace
 class Scripted:
     """A subject whose n-th burst has latencies of `latency_ns(n)`; it crashes at burst `crash_at`."""
 
-    def __init__(self, latency_ns: Callable[[int], float], noise: float = 0.0, seed: int = 0, crash_at: int = -1) -> None:
+    def __init__(
+        self, latency_ns: Callable[[int], float], noise: float = 0.0, seed: int = 0, crash_at: int = -1
+    ) -> None:
         self.bursts = 0
         self._latency_ns = latency_ns
         self._noise = noise

@@ -14,7 +14,11 @@ from harness.model import Format, Precision
 
 
 def _exporter(
-    source_: Format, target_: Format, precisions_: tuple[Precision, ...], rank_: int = 0, reads_: dict[Precision, Precision] | None = None
+    source_: Format,
+    target_: Format,
+    precisions_: tuple[Precision, ...],
+    rank_: int = 0,
+    reads_: dict[Precision, Precision] | None = None,
 ) -> type[Exporter]:
     class Edge(Exporter):
         source = source_
@@ -61,8 +65,13 @@ def test_what_a_runtime_opens_itself_needs_no_exporter() -> None:
     assert _names("timm", _runtime("timm")) == []
 
 
-def test_the_shortest_chain_wins_and_names_its_fallbacks_in_order() -> None:
-    assert _names("timm", _runtime("ir", "onnx")) == [("dynamo", "torchscript")]
+def test_the_preferred_format_wins_over_a_nearer_one() -> None:
+    assert _names("timm", _runtime("onnx", "ir")) == [("dynamo", "torchscript")]
+    assert _names("timm", _runtime("ir", "onnx")) == [("dynamo", "torchscript"), ("ir",)]
+
+
+def test_a_format_that_nothing_leads_to_is_passed_over() -> None:
+    assert _names("timm", _runtime("engine", "onnx")) == [("dynamo", "torchscript")]
 
 
 def test_a_chain_goes_through_several_formats() -> None:

@@ -23,7 +23,9 @@ def _measure(subjects: dict[str, Scripted], rules: Rules) -> Trace:
 
 
 def test_every_round_measures_every_cell_once_in_an_order_of_its_own() -> None:
-    trace = _measure({"base": Scripted(lambda _: 1e7), "a": Scripted(lambda _: 2e7), "b": Scripted(lambda _: 3e7)}, RULES)
+    trace = _measure(
+        {"base": Scripted(lambda _: 1e7), "a": Scripted(lambda _: 2e7), "b": Scripted(lambda _: 3e7)}, RULES
+    )
     rounds: dict[int, list[str]] = {}
     for sample in trace.samples:
         rounds.setdefault(sample.round, []).append(sample.key)

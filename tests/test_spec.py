@@ -49,7 +49,9 @@ def test_an_unknown_plan_says_what_there_is() -> None:
     assert "did you mean 'quickstart'?" in caught.value.hint
 
 
-@pytest.mark.parametrize(("text", "said"), [("a: [1", "is not YAML"), ("- a\n- b\n", "a plan is a mapping"), ("", "a plan is a mapping")])
+@pytest.mark.parametrize(
+    ("text", "said"), [("a: [1", "is not YAML"), ("- a\n- b\n", "a plan is a mapping"), ("", "a plan is a mapping")]
+)
 def test_what_is_no_plan_is_refused(tmp_path: Path, text: str, said: str) -> None:
     file = tmp_path / "plan.yaml"
     file.write_text(text)

@@ -7,7 +7,9 @@ import pytest
 from harness import units
 
 
-@pytest.mark.parametrize(("text", "value"), [("10", 10), ("90s", 90), ("2min", 120), ("1.5h", 5400), ("10ms", 0.01), (" 3 s ", 3)])
+@pytest.mark.parametrize(
+    ("text", "value"), [("10", 10), ("90s", 90), ("2min", 120), ("1.5h", 5400), ("10ms", 0.01), (" 3 s ", 3)]
+)
 def test_times(text: str, value: float) -> None:
     assert units.seconds(text) == pytest.approx(value)
 
@@ -26,10 +28,17 @@ def test_shares_and_sizes() -> None:
         units.fraction("200%")
 
 
-@pytest.mark.parametrize(("value", "shown"), [(0.0123, "12 ms"), (9.53, "9.5 s"), (42, "42 s"), (200, "3 min 20 s"), (3900, "1 h 05 min")])
+@pytest.mark.parametrize(
+    ("value", "shown"), [(0.0123, "12 ms"), (9.53, "9.5 s"), (42, "42 s"), (200, "3 min 20 s"), (3900, "1 h 05 min")]
+)
 def test_times_are_shown_rounded(value: float, shown: str) -> None:
     assert units.show_seconds(value) == shown
 
 
 def test_latencies_are_shown_with_three_digits() -> None:
-    assert [units.show_ms(ns) for ns in (123_456_789, 20_512_345, 3_456_789, 123_456)] == ["123", "20.5", "3.46", "0.123"]
+    assert [units.show_ms(ns) for ns in (123_456_789, 20_512_345, 3_456_789, 123_456)] == [
+        "123",
+        "20.5",
+        "3.46",
+        "0.123",
+    ]

@@ -1,0 +1,60 @@
+"""timm to ONNX by `torch.onnx.export(dynamo=True)`, with a dynamic batch where the model can have one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from harness.api import (
+    Artifact,
+    Export,
+    Exporter,
+    ExportFailed,
+    Request,
+    first_line,
+    load_timm,
+    onnx_export,
+    quiet_warnings,
+)
+
+OPSET = 20
+"""What torch's exporter makes without a conversion (2.13), and what current runtimes read."""
+
+
+class OnnxDynamo(Exporter):
+    """PyTorch's own exporter: the graph that `torch.export` captures, in ONNX."""
+
+    source = "timm"
+    target = "onnx"
+    precisions = ("fp32",)
+    needs: ClassVar = {"torch": "torch", "timm": "timm", "onnx": "onnx", "onnxscript": "onnxscript"}
+
+    def export(self, source: Artifact, want: Request, folder: Path) -> Export:
+        """Trace with a batch of 2 for a dynamic batch (0 and 1 are specialised), else with the batch itself."""
+        import torch
+        from timm.layers import set_exportable
+
+        dynamic = want.batch is None
+        shape = [2 if want.batch is None else want.batch, *source.inputs[0].shape[1:]]
+        file = folder / "model.onnx"
+        with set_exportable(True), quiet_warnings():
+            model = load_timm(source)
+            try:
+                program = torch.onnx.export(
+                    model,
+                    (torch.randn(shape),),
+                    dynamo=True,
+                    verbose=False,
+                    opset_version=want.opset or OPSET,
+                    input_names=[source.inputs[0].name],
+                    output_names=[spec.name for spec in source.outputs],
+                    dynamic_shapes=({0: torch.export.Dim("batch")},) if dynamic else None,
+                )
+                program.save(str(file), external_data=source.size_bytes > ONE_FILE_BYTES)
+            except Exception as error:
+                raise ExportFailed(f"torch.onnx.export: {first_line(error)}", "the trace is in the log") from error
+        return onnx_export(file, want.batch, source)
+
+
+ONE_FILE_BYTES = 1_900_000_000
+"""Over this a protobuf message (2 GiB at most) may not hold the weights: they go beside the graph."""

@@ -1,0 +1,209 @@
+"""Looks into ONNX files: those given by path, which are not trusted, and those that an exporter has just made."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from harness.errors import ExportFailed, SourceInvalid
+from harness.model import Artifact, Export, Precision, TensorSpec
+
+_BATCHES_TRIED = (1, 3)
+
+
+def inspect(path: Path) -> Export:
+    """Specs, precision, opset and digest of a file that somebody gives. Raises `SourceInvalid` naming what is wrong.
+
+    External data outside the file's own folder is refused: the file would decide what is read from this machine.
+    """
+    import onnx
+
+    model = _parse(path)
+    external = _external_files(model, path)
+    try:
+        onnx.checker.check_model(str(path))
+    except Exception as error:
+        raise SourceInvalid(f"{path} is not a valid ONNX model: {first_line(error)}", "export it again") from error
+    inputs, outputs = specs(model)
+    if not inputs or not outputs:
+        raise SourceInvalid(f"{path} has no {'inputs' if not inputs else 'outputs'}", "export it again")
+    files = [path, *external]
+    details = describe(model) | {"digest": _digest(files), "size_bytes": sum(file.stat().st_size for file in files)}
+    return Export(path.name, precision(model), inputs, outputs, details)
+
+
+def _parse(path: Path) -> Any:
+    import onnx
+
+    if not path.is_file():
+        raise SourceInvalid(f"there is no ONNX file {path}", "check the path given with -m")
+    if path.stat().st_size == 0:
+        raise SourceInvalid(f"{path} is empty", "copy it again")
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except Exception as error:
+        raise SourceInvalid(
+            f"{path} is not an ONNX file, or is truncated: {first_line(error)}", "copy it again, and compare its size"
+        ) from error
+    if not model.graph.node:
+        raise SourceInvalid(f"{path} holds no graph: it is not an ONNX model, or is truncated", "copy it again")
+    return model
+
+
+def _external_files(model: Any, path: Path) -> list[Path]:
+    """Files that hold the weights; each must lie in the model's folder or below."""
+    folder = path.resolve().parent
+    files: dict[str, Path] = {}
+    for tensor in _tensors(model):
+        for entry in tensor.external_data:
+            if entry.key == "location" and entry.value not in files:
+                file = folder / entry.value
+                if Path(entry.value).is_absolute() or not file.resolve().is_relative_to(folder):
+                    raise SourceInvalid(
+                        f"{path} keeps weights outside its folder: {entry.value!r} (tensor {tensor.name!r})",
+                        "such files can read anything on this machine; save it with its weights beside it",
+                    )
+                if not file.is_file():
+                    raise SourceInvalid(
+                        f"{path} needs {entry.value!r} beside it, which is missing", "copy that file too"
+                    )
+                files[entry.value] = file
+    return list(files.values())
+
+
+def _tensors(model: Any) -> Iterator[Any]:
+    """All tensors of the graph and its subgraphs."""
+    yield from model.graph.initializer
+    graphs = [model.graph, *model.functions]
+    while graphs:
+        for node in graphs.pop().node:
+            for attribute in node.attribute:
+                if attribute.HasField("t"):
+                    yield attribute.t
+                yield from attribute.tensors
+                inner = [attribute.g] if attribute.HasField("g") else []
+                for graph in (*inner, *attribute.graphs):
+                    yield from graph.initializer
+                    graphs.append(graph)
+
+
+def specs(model: Any) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    """Inputs (initialisers left out) and outputs of an ONNX model."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    inputs = tuple(_spec(value) for value in model.graph.input if value.name not in weights)
+    return inputs, tuple(_spec(value) for value in model.graph.output)
+
+
+def _spec(value: Any) -> TensorSpec:
+    from onnx import helper
+
+    tensor = value.type.tensor_type
+    shape = tuple(
+        d.dim_value if d.HasField("dim_value") and d.dim_value > 0 else (d.dim_param or f"dim_{i}")
+        for i, d in enumerate(tensor.shape.dim)
+    )
+    return TensorSpec(value.name, shape, str(helper.tensor_dtype_to_np_dtype(tensor.elem_type)))
+
+
+def precision(model: Any) -> Precision:
+    """The precision that the graph's weights are in: int8 where it is quantised, else the type of most weight bytes."""
+    from onnx import TensorProto
+
+    operators = {node.op_type for node in model.graph.node}
+    if operators & {"QuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"}:
+        return "int8"
+    names: dict[int, Precision] = {
+        TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16", TensorProto.BFLOAT16: "bf16",
+    }  # fmt: skip
+    weights: Counter[Precision] = Counter()
+    for tensor in _tensors(model):
+        if tensor.data_type in names:
+            size = 1
+            for n in tensor.dims:
+                size *= n
+            weights[names[tensor.data_type]] += size
+    return weights.most_common(1)[0][0] if weights else "fp32"
+
+
+def describe(model: Any) -> dict[str, Any]:
+    """Opset, number of nodes and producer."""
+    opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
+    return {"opset": opset, "nodes": len(model.graph.node), "producer": model.producer_name}
+
+
+def exported(file: Path, batch: int | None, source: Artifact) -> Export:
+    """What an exporter hands back for an ONNX file that it has just written: checked, and its dynamic batch tried.
+
+    Raises `ExportFailed` where the file is not valid, or claims a dynamic batch that does not run.
+    """
+    import onnx
+
+    try:
+        onnx.checker.check_model(str(file))
+        model = onnx.load(str(file), load_external_data=False)
+    except Exception as error:
+        raise ExportFailed(f"the exported file is not valid ONNX: {first_line(error)}", "see the log") from error
+    inputs, outputs = specs(model)
+    if batch is None:
+        _try_batches(file, inputs, outputs)
+        inputs, outputs = (tuple(_with_batch(spec) for spec in group) for group in (inputs, outputs))
+    details = {
+        "batch": "dynamic" if batch is None else batch,
+        "name": source.details.get("name", ""),
+        **describe(model),
+    }
+    return Export(file.name, precision(model), inputs, outputs, details)
+
+
+def _with_batch(spec: TensorSpec) -> TensorSpec:
+    return TensorSpec(spec.name, ("batch", *spec.shape[1:]), spec.dtype)
+
+
+def _try_batches(file: Path, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> None:
+    """A graph may have a symbolic batch and a reshape to the traced one: only running it tells."""
+    if not all(spec.dynamic_batch for spec in inputs):
+        raise ExportFailed("the exporter fixed the batch that should be dynamic", "a fixed batch is tried next")
+    if importlib.util.find_spec("onnxruntime") is None:
+        return
+    import numpy as np
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    try:
+        session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        for batch in _BATCHES_TRIED:
+            feed = {spec.name: np.zeros((batch, *_sizes(spec)), spec.dtype) for spec in inputs}
+            for spec, result in zip(outputs, session.run(None, feed), strict=True):
+                if result.shape[:1] != (batch,):
+                    raise ExportFailed(f"output {spec.name} has shape {result.shape} for a batch of {batch}", "")
+    except ExportFailed:
+        raise
+    except Exception as error:
+        raise ExportFailed(
+            f"the dynamic batch does not run: {first_line(error)}", "a fixed batch is tried next"
+        ) from error
+
+
+def _sizes(spec: TensorSpec) -> list[int]:
+    return [n if isinstance(n, int) else 1 for n in spec.shape[1:]]
+
+
+def _digest(files: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of a library's exception that says something, kept short."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:300]

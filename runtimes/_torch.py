@@ -1,0 +1,197 @@
+"""PyTorch sessions on the CPU and on CUDA, for the eager and the compiled runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from harness.api import (
+    Artifact,
+    Clock,
+    Device,
+    Facts,
+    LayerTime,
+    OpenFailed,
+    Precision,
+    Runtime,
+    Session,
+    Setup,
+    Unsupported,
+    first_line,
+    load_timm,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    from harness.api import Array
+
+
+class TorchRuntime(Runtime):
+    """What eager and compiled PyTorch share: the devices, the precisions, the way a model is placed."""
+
+    accepts = ("timm",)
+    precisions: ClassVar = {"cpu": ("fp32", "bf16"), "cuda": ("fp32", "tf32", "fp16", "bf16")}
+    casts: ClassVar = {"tf32": "fp32", "fp16": "fp32", "bf16": "fp32"}
+    needs: ClassVar = {"torch": "torch", "timm": "timm"}
+
+    def devices(self) -> Sequence[Device]:
+        """The host, and every CUDA device that multiplies two matrices."""
+        import torch
+
+        found = [Device("cpu")]
+        for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+            there = f"cuda:{index}"
+            (torch.ones(8, 8, device=there) @ torch.ones(8, 8, device=there)).sum().item()
+            properties = torch.cuda.get_device_properties(index)
+            found.append(Device("cuda", index, properties.name, properties.total_memory))
+        return found
+
+
+class TorchSession(Session):
+    """A module in inference mode, with inputs that are copied in place."""
+
+    def __init__(self, artifact: Artifact, setup: Setup) -> None:
+        """Place the model. Raises `OpenFailed` where the device cannot take it."""
+        import torch
+
+        self._torch, self._artifact, self._setup = torch, artifact, setup
+        self._where = torch.device(setup.device.id)
+        if self._where.type == "cuda" and not torch.cuda.is_available():
+            raise OpenFailed("PyTorch finds no CUDA device", "see: backbench doctor")
+        torch.set_num_threads(setup.threads or torch.get_num_threads())
+        torch.set_num_interop_threads(1)
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = setup.precision == "tf32"
+        torch.backends.cudnn.benchmark = bool(setup.options["cudnn_benchmark"])
+        self._format = torch.channels_last if setup.options["channels_last"] else torch.contiguous_format
+        self._dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(setup.precision, torch.float32)
+        try:
+            model = load_timm(artifact).to(device=self._where, dtype=self._dtype, memory_format=self._format)
+        except RuntimeError as error:
+            raise OpenFailed(
+                f"PyTorch cannot place the model on {setup.device.id}: {first_line(error)}", "see the log"
+            ) from error
+        self._model = self._call = model
+        self._inputs: list[Any] = []
+        self._result: Any = None
+
+    def compile(self, **options: Any) -> None:
+        """Compile the model, and let the compilation happen now: it belongs to loading."""
+        self._call = self._torch.compile(self._model, **options)
+        shape = [self._setup.batch, *self._artifact.inputs[0].shape[1:]]
+        self._inputs = [self._torch.zeros(shape, dtype=self._dtype, device=self._where).to(memory_format=self._format)]
+        self.run()
+        self.sync()
+
+    def bind(self, feed: Mapping[str, Array]) -> None:
+        """Copy into the input tensors, in the session's type and memory format; the first call makes them."""
+        torch = self._torch
+        with torch.inference_mode():
+            if not self._inputs:
+                self._inputs = [
+                    torch.empty(array.shape, dtype=self._dtype, device=self._where).to(
+                        memory_format=self._format if array.ndim == 4 else torch.contiguous_format
+                    )
+                    for array in feed.values()
+                ]
+            for tensor, array in zip(self._inputs, feed.values(), strict=True):
+                tensor.copy_(torch.from_numpy(array))
+
+    def run(self) -> None:
+        """One forward pass."""
+        with self._torch.inference_mode():
+            self._result = self._call(*self._inputs)
+
+    def sync(self) -> None:
+        """Wait for the CUDA stream; on the CPU there is nothing to wait for."""
+        if self._where.type == "cuda":
+            self._torch.cuda.synchronize(self._where)
+
+    def fetch(self) -> Mapping[str, Array]:
+        """Outputs as float32 host arrays."""
+        outputs = self._result if isinstance(self._result, (list, tuple)) else [self._result]
+        names = [spec.name for spec in self._artifact.outputs]
+        return {name: output.float().cpu().numpy() for name, output in zip(names, outputs, strict=True)}
+
+    def clock(self) -> Clock | None:
+        """CUDA events on a GPU."""
+        return _Events(self._torch) if self._where.type == "cuda" else None
+
+    def device_bytes(self) -> int | None:
+        """Memory that PyTorch's allocator holds on the GPU."""
+        return int(self._torch.cuda.memory_reserved(self._where)) if self._where.type == "cuda" else None
+
+    def facts(self) -> Facts:
+        """Read back from the parameters, the bound inputs and PyTorch's switches."""
+        torch = self._torch
+        weights = [p for p in self._model.parameters() if p.ndim == 4]
+        channels_last = bool(weights) and all(p.is_contiguous(memory_format=torch.channels_last) for p in weights)
+        settings = {
+            "interop_threads": torch.get_num_interop_threads(),
+            "mkldnn": torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled,
+            "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+            "tf32_matmul": torch.backends.cuda.matmul.allow_tf32,
+            "tf32_cudnn": torch.backends.cudnn.allow_tf32,
+            "cudnn_benchmark": torch.backends.cudnn.benchmark,
+            "inputs_channels_last": all(
+                i.is_contiguous(memory_format=torch.channels_last) for i in self._inputs if i.ndim == 4
+            ),
+        }
+        return Facts(
+            precision=self._precision(),
+            device=str(next(self._model.parameters()).device),
+            threads=torch.get_num_threads(),
+            memory_format="channels_last" if channels_last else "contiguous",
+            versions=self._versions(),
+            settings=settings,
+        )
+
+    def _precision(self) -> Precision | None:
+        names: dict[Any, Precision] = {
+            self._torch.float32: "fp32",
+            self._torch.float16: "fp16",
+            self._torch.bfloat16: "bf16",
+        }
+        found = {names.get(p.dtype) for p in self._model.parameters()}
+        precision = found.pop() if len(found) == 1 else None
+        tf32 = self._where.type == "cuda" and self._torch.backends.cuda.matmul.allow_tf32
+        return "tf32" if precision == "fp32" and tf32 else precision
+
+    def _versions(self) -> Mapping[str, str]:
+        versions = {"torch": self._torch.__version__}
+        if self._where.type == "cuda":
+            versions |= {"cuda": str(self._torch.version.cuda), "cudnn": str(self._torch.backends.cudnn.version())}
+        return versions
+
+    def profile(self) -> Sequence[LayerTime]:
+        """Operator times of one inference by torch.profiler."""
+        from torch.profiler import ProfilerActivity, profile
+
+        cuda = self._where.type == "cuda"
+        with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]) as profiler:
+            self.run()
+            self.sync()
+        events = profiler.key_averages()
+        if not events:
+            raise Unsupported("torch.profiler recorded nothing")
+        return [
+            LayerTime(e.key, e.key, (e.self_device_time_total if cuda else e.self_cpu_time_total) * 1000)
+            for e in events
+        ]
+
+
+class _Events:
+    """Two CUDA events around a run."""
+
+    def __init__(self, torch: Any) -> None:
+        self._first, self._last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+
+    def start(self) -> None:
+        """Record the first event."""
+        self._first.record()
+
+    def end(self) -> None:
+        """Record the last event."""
+        self._last.record()
+
+    def elapsed_ns(self) -> int:
+        """Time between them; the stream has been synchronised."""
+        return round(self._first.elapsed_time(self._last) * 1e6)

@@ -1,0 +1,33 @@
+"""ONNX Runtime on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from harness.api import Artifact, Device, OpenFailed, Runtime, Session, Setup
+from runtimes._onnxruntime import OnnxRuntimeSession
+
+PROVIDER = "CPUExecutionProvider"
+
+
+class OrtCpu(Runtime):
+    """ONNX Runtime's CPU execution provider, threads explicit, inputs and outputs bound."""
+
+    accepts = ("onnx",)
+    # fp16 and bf16 graphs load, but most of their kernels are fp32 between casts: that would be a false label.
+    precisions: ClassVar = {"cpu": ("fp32", "int8")}
+    needs: ClassVar = {"onnxruntime": "onnxruntime"}
+    options: ClassVar = {"graph_optimization": "all", "spinning": True}
+
+    def devices(self) -> Sequence[Device]:
+        """The host, if the provider is there."""
+        import onnxruntime as ort
+
+        if PROVIDER not in ort.get_available_providers():
+            raise OpenFailed("this onnxruntime has no CPU provider", "pip install --force-reinstall onnxruntime")
+        return (Device("cpu"),)
+
+    def open(self, artifact: Artifact, setup: Setup) -> Session:
+        """A session on the CPU provider alone."""
+        return OnnxRuntimeSession(artifact, setup, [(PROVIDER, {})])

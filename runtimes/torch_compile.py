@@ -1,0 +1,47 @@
+"""PyTorch with `torch.compile`: compilation is cold start, and its cache is kept between runs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import ClassVar
+
+from harness.api import Artifact, Facts, OpenFailed, Session, Setup, first_line, quiet_warnings
+from runtimes._torch import TorchRuntime, TorchSession
+
+
+class TorchCompile(TorchRuntime):
+    """`torch.compile` (Inductor), compiled for the cell's batch while it opens."""
+
+    options: ClassVar = {"channels_last": False, "cudnn_benchmark": False, "mode": "default"}
+
+    def open(self, artifact: Artifact, setup: Setup) -> Session:
+        """Compile, with Inductor's cache in the runtime's own folder. Raises `OpenFailed`."""
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(setup.cache) / "inductor")
+        os.environ["TORCHINDUCTOR_FX_GRAPH_CACHE"] = "1"
+        session = CompiledSession(artifact, setup)
+        try:
+            with quiet_warnings():
+                session.compile(mode=str(setup.options["mode"]), dynamic=False)
+        except Exception as error:
+            raise OpenFailed(f"torch.compile: {first_line(error)}", "is a C++ compiler installed (g++)?") from error
+        return session
+
+
+class CompiledSession(TorchSession):
+    """A compiled module."""
+
+    def facts(self) -> Facts:
+        """As the eager session's, with what was compiled."""
+        from dataclasses import replace
+
+        from torch._dynamo.utils import counters
+
+        facts = super().facts()
+        compiled = {
+            "mode": self._setup.options["mode"],
+            "graphs": counters["stats"].get("unique_graphs", 0),
+            "graph_breaks": sum(counters["graph_break"].values()),
+            "inductor_cache_hits": counters["inductor"].get("fxgraph_cache_hit", 0),
+        }
+        return replace(facts, settings={**facts.settings, **compiled})
