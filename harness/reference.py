@@ -30,8 +30,8 @@ def make(artifact: Artifact, backbone: Backbone, folder: Path, count: int) -> Ex
     inputs = {spec.name: _input(spec, artifact, backbone, count) for spec in artifact.inputs}
     outputs, made_with = _torch(artifact, inputs) if artifact.format == "timm" else _onnx(artifact, inputs)
     _refuse_useless(outputs)
-    np.savez(folder / INPUTS, **inputs)  # type: ignore[arg-type]
-    np.savez(folder / OUTPUTS, **outputs)  # type: ignore[arg-type]
+    np.savez(folder / INPUTS, **inputs)
+    np.savez(folder / OUTPUTS, **outputs)
     (folder / ABOUT).write_text(json.dumps({"made_with": made_with}))
     return Export(".", "fp32", artifact.inputs, artifact.outputs, {"made_with": made_with, "inputs": count})
 

@@ -194,4 +194,4 @@ class _Events:
 
     def elapsed_ns(self) -> int:
         """Time between them; the stream has been synchronised."""
-        return round(self._first.elapsed_time(self._last) * 1e6)
+        return int(self._first.elapsed_time(self._last) * 1e6)

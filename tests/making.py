@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness import codec
-from harness.model import Artifact, Backbone, Cell, Facts, Group, Recipe, TensorSpec, Warmup
+from harness.model import JSON, Artifact, Backbone, Cell, Facts, Group, Recipe, TensorSpec, Warmup
 from harness.record import ColdStart, Interval, Latency, Memory, Plan, Record, Rules, Run, Speedup
 
 BACKBONE = Backbone("resnet50")
@@ -54,7 +54,7 @@ def plan(*cells: Cell) -> Plan:
 
 def run(made: Plan | None = None) -> Run:
     """The head of a run."""
-    machine = {"cpu": "Test CPU", "cpus_usable": 2, "system": "Test OS", "virtual_machine": True}
+    machine: dict[str, JSON] = {"cpu": "Test CPU", "cpus_usable": 2, "system": "Test OS", "virtual_machine": True}
     return Run(
         "run-test", ("backbench", "run", "test"), "2026-11-24T10:00:00+00:00", made or plan(), machine, {"timm": "1.0"}
     )

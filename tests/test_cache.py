@@ -94,7 +94,7 @@ def test_a_cache_that_cannot_be_written_names_the_way_out(tmp_path: Path) -> Non
 
 
 def test_an_exporter_that_writes_nothing_is_at_fault(tmp_path: Path) -> None:
-    with pytest.raises(ExportFailed, match="wrote no 'model.bin'"):
+    with pytest.raises(ExportFailed, match=r"wrote no 'model\.bin'"):
         cache.Cache(tmp_path).get_or_make(RECIPE, "bin", lambda _: Export("model.bin", "fp32", SPEC, SPEC))
 
 

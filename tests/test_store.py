@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -91,7 +92,7 @@ def test_a_disk_that_takes_nothing_is_explained(
     def fsync(_: int) -> None:
         raise OSError(number, "no")
 
-    monkeypatch.setattr(store.os, "fsync", fsync)
+    monkeypatch.setattr(os, "fsync", fsync)
     with pytest.raises(StoreFailed, match="cannot write the results folder") as caught:
         kept.add([making.record()])
     assert hint in caught.value.hint
