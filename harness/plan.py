@@ -238,8 +238,8 @@ def _baseline(spec: Spec, backbone: Backbone, batch: int, threads: int, cells: M
     """The cell that the group is compared with: the framework in fp32 where it can run, else the first cell there is."""
     name = spec.baseline or (ONNX_BASELINE if backbone.path else FRAMEWORK)
     mine = [cell for cell in cells.values() if cell.runtime == name]
-    if exact := [cell for cell in mine if cell.precision == backbone.precision and not cell.options]:
-        return exact[0]
+    if alike := [cell for cell in mine if cell.precision == backbone.precision]:
+        return min(alike, key=lambda cell: len(cell.options))  # plain, where the plan has it plain
     kinds = registry.runtime_class(name).precisions
     device = next((device for device in spec.devices if device.partition(":")[0] in kinds), "cpu")
     added = _cell(backbone, name, backbone.precision, batch, device, threads, {}, spec.cpus)

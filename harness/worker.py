@@ -264,8 +264,9 @@ def serve(mailbox: Mailbox) -> None:
             mailbox.reply(_failure(type(error).__name__, error.message, error.hint))
         except Exception as error:  # noqa: BLE001 - whatever a native library raises becomes a reply; the trace is in the log
             traceback.print_exc()
+            said = (str(error).strip().splitlines() or ["no message"])[0]
             mailbox.reply(
-                _failure("WorkerFailed", f"{type(error).__name__}: {error}", "the trace is in the worker's log")
+                _failure("WorkerFailed", f"{type(error).__name__}: {said}", "the trace is in the worker's log")
             )
 
 

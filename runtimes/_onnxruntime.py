@@ -14,6 +14,11 @@ from harness.api import Artifact, Facts, LayerTime, OpenFailed, Session, Setup, 
 if TYPE_CHECKING:
     from harness.api import Array
 
+# Relu on float32[1, 4], opset 13: the smallest model that proves a provider runs, without the onnx package.
+_PROBE = bytes.fromhex(
+    "080712003a3b0a0c0a0178120179220452656c751201705a130a0178120e0a0c080112080a0208010a0208046213"
+    "0a0179120e0a0c080112080a0208010a02080442040a00100d"
+)
 Providers = Sequence[tuple[str, Mapping[str, str]]]
 
 
@@ -107,6 +112,22 @@ class OnnxRuntimeSession(Session):
                 session.run(None, feed)
             events = json.loads(Path(session.end_profiling()).read_text())
         return _layers(events)
+
+
+def prove(provider: str) -> None:
+    """Run one inference on a provider. Raises `OpenFailed` where it is left out or does not run."""
+    import numpy as np
+    import onnxruntime as ort
+
+    try:
+        session = ort.InferenceSession(_PROBE, providers=[provider])
+        result = session.run(None, {"x": np.array([[-1, 0, 1, 2]], np.float32)})[0]
+    except Exception as error:
+        raise OpenFailed(f"{provider} does not run: {first_line(error)}", "see: backbench doctor") from error
+    if provider not in session.get_providers() or result.tolist() != [[0, 0, 1, 2]]:
+        raise OpenFailed(
+            f"onnxruntime left out {provider} in silence", "is it of this onnxruntime? see: backbench doctor"
+        )
 
 
 def session_options(setup: Setup) -> Any:

@@ -37,13 +37,19 @@ class TorchRuntime(Runtime):
         """The host, and every CUDA device that multiplies two matrices."""
         import torch
 
+        _multiply(torch, "cpu")
         found = [Device("cpu")]
         for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
-            there = f"cuda:{index}"
-            (torch.ones(8, 8, device=there) @ torch.ones(8, 8, device=there)).sum().item()
+            _multiply(torch, f"cuda:{index}")
             properties = torch.cuda.get_device_properties(index)
             found.append(Device("cuda", index, properties.name, properties.total_memory))
         return found
+
+
+def _multiply(torch: Any, where: str) -> None:
+    ones = torch.ones(8, 8, device=where)
+    if (ones @ ones).sum().item() != 512:
+        raise OpenFailed(f"PyTorch multiplies wrongly on {where}", "see: backbench doctor")
 
 
 class TorchSession(Session):

@@ -30,7 +30,7 @@ class Fake(Runtime):
 
     def devices(self) -> Sequence[Device]:
         """The host, always."""
-        return (Device("cpu", name="scripted"),)
+        return (Device("cpu"),)
 
     def open(self, artifact: Artifact, setup: Setup) -> Session:
         """A scripted session; `fault` `refuse` and `unsupported` end here."""

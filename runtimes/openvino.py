@@ -51,17 +51,18 @@ class OpenVino(Runtime):
 
     def devices(self) -> Sequence[Device]:
         """The devices on which a small model runs."""
+        import numpy as np
         import openvino
-        from openvino import opset13 as ops
+        from openvino import opset13
 
         core = openvino.Core()
-        parameter = ops.parameter([1, 4], dtype="float32")
-        probe = openvino.Model([ops.relu(parameter)], [parameter])
+        parameter = opset13.parameter([1, 4], openvino.Type.f32)
+        probe = openvino.Model([opset13.relu(parameter)], [parameter])
         found = []
         for name in core.available_devices:
             kind, _, index = name.partition(".")
             if kind in _KINDS:
-                core.compile_model(probe, name)([[[1.0, -1.0, 0.0, 2.0]][0]])
+                core.compile_model(probe, name)([np.ones((1, 4), np.float32)])
                 number = int(index) if index else (0 if kind == "GPU" else None)
                 found.append(Device(_KINDS[kind], number, str(core.get_property(name, "FULL_DEVICE_NAME"))))
         return found

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from harness.api import Artifact, Device, OpenFailed, Runtime, Session, Setup
-from runtimes._onnxruntime import OnnxRuntimeSession
+from harness.api import Artifact, Device, Runtime, Session, Setup
+from runtimes._onnxruntime import OnnxRuntimeSession, prove
 
 PROVIDER = "CPUExecutionProvider"
 
@@ -21,11 +21,8 @@ class OrtCpu(Runtime):
     options: ClassVar = {"graph_optimization": "all", "spinning": True}
 
     def devices(self) -> Sequence[Device]:
-        """The host, if the provider is there."""
-        import onnxruntime as ort
-
-        if PROVIDER not in ort.get_available_providers():
-            raise OpenFailed("this onnxruntime has no CPU provider", "pip install --force-reinstall onnxruntime")
+        """The host, where the provider runs a small model."""
+        prove(PROVIDER)
         return (Device("cpu"),)
 
     def open(self, artifact: Artifact, setup: Setup) -> Session:

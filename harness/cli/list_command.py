@@ -99,21 +99,21 @@ def _models(pattern: str) -> list[dict[str, Any]]:
 
 
 def _devices(pattern: str) -> list[dict[str, Any]]:
+    """Devices that a runtime reached; and the runtimes that reach none, with the reason."""
+    from harness import machine
     from harness.cli.reach import reach
 
     rows: dict[str, dict[str, Any]] = {}
+    unable: list[dict[str, Any]] = []
     for reached in reach():
         for device in reached.devices:
-            row = rows.setdefault(
-                device.id,
-                {
-                    "name": device.id,
-                    "state": "available",
-                    "called": device.name,
-                    "memory_bytes": device.memory_bytes,
-                    "reached_by": [],
-                },
-            )
+            blank = {"name": device.id, "state": "available", "called": "", "memory_bytes": None, "reached_by": []}
+            row = rows.setdefault(device.id, blank)
             row["reached_by"].append(reached.runtime)
-            row["called"] = row["called"] or device.name
-    return [rows[name] for name in _matching(sorted(rows), pattern)]
+            row["called"] = row["called"] or device.name or (machine.cpu_name() if device.kind == "cpu" else "")
+            row["memory_bytes"] = row["memory_bytes"] or device.memory_bytes
+        if not reached.devices:
+            unable.append(
+                {"name": f"({reached.runtime})", "state": reached.error or "reaches no device", "mend": reached.hint}
+            )
+    return [rows[name] for name in _matching(sorted(rows), pattern)] + (unable if pattern == "*" else [])

@@ -11,42 +11,63 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+_COMMON = ("precision", "batch")
+_LESSER = ("load", "end-to-end ms", "p99 ms", "memory")
+"""Columns that a narrow terminal does without, in this order."""
 _STYLES = {"trusted": "green", "caution": "yellow", "untrusted": "red", "unsupported": "dim"}
 
 
 def show(console: Console, reported: Sequence[content.Reported]) -> None:
     """Print tables, remarks and footers."""
     for one in reported:
-        console.print(table(one))
+        console.print(table(one, console.width))
         for remark in content.remarks(one.records):
             console.print(f"• {remark}", style="yellow", markup=False, highlight=False)
         for line in content.footer(one):
             console.print(line, style="dim", markup=False, highlight=False)
 
 
-def table(reported: content.Reported) -> Table:
-    """All cells of one run; columns that say the same everywhere are left to the title."""
+def table(reported: content.Reported, width: int = 160) -> Table:
+    """All cells of one run, a line per backbone above its cells; where the terminal is narrow, lesser columns are left out."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     rows = content.rows(reported.records)
-    keep = [i for i, header in enumerate(content.HEADERS) if _telling(header, [row[i] for row in rows])]
-    common = [f"{h} {rows[0][i]}" for i, h in enumerate(content.HEADERS) if i not in keep] if rows else []
-    drawn = Table(title=" · ".join([reported.run.plan.name, *common]), box=box.SIMPLE_HEAD, title_style="bold")
+    keep = _fitting([i for i in range(1, len(content.HEADERS)) if _telling(rows, i)], rows, width)
+    same = [
+        f"{h} {rows[0][i]}" for i, h in enumerate(content.HEADERS) if rows and h in _COMMON and not _telling(rows, i)
+    ]
+    drawn = Table(
+        title=" · ".join([reported.run.plan.name, *same]), box=box.SIMPLE_HEAD, title_style="bold", pad_edge=False
+    )
     for i in keep:
         header = content.HEADERS[i]
-        drawn.add_column(header, justify="right" if header in content.NUMERIC else "left", no_wrap=header != "backbone")
+        drawn.add_column(header, justify="right" if header in content.NUMERIC else "left", no_wrap=True)
     last = None
     for row in rows:
-        if last is not None and row[0] != last:
-            drawn.add_section()
-        shown = ["" if i == 0 and row[0] == last else row[i] for i in keep]
-        style = _STYLES.get(row[-1], "red")
-        drawn.add_row(*(Text(word, style=style if i == len(keep) - 1 else "") for i, word in enumerate(shown)))
+        if row[0] != last:
+            drawn.add_row(Text(row[0], style="bold"))
+        words = [Text(("  " if i == keep[0] else "") + row[i]) for i in keep]
+        words[-1].stylize(_STYLES.get(row[-1], "red"))
+        drawn.add_row(*words)
         last = row[0]
     return drawn
 
 
-def _telling(header: str, column: Sequence[str]) -> bool:
-    return header not in ("precision", "batch") or len(set(column)) > 1
+def _telling(rows: Sequence[Sequence[str]], column: int) -> bool:
+    """Whether a column says more than the title can."""
+    return content.HEADERS[column] not in _COMMON or len({row[column] for row in rows}) > 1
+
+
+def _fitting(columns: list[int], rows: Sequence[Sequence[str]], width: int) -> list[int]:
+    def needed() -> int:
+        names = max((len(row[0]) for row in rows), default=0)
+        longest = [max(len(content.HEADERS[i]), *(len(row[i]) for row in rows), 0) for i in columns]
+        return max(names, longest[0] + 2) + sum(longest[1:]) + 2 * len(columns)
+
+    for header in _LESSER:
+        if not rows or needed() <= width:
+            break
+        columns = [i for i in columns if content.HEADERS[i] != header]
+    return columns

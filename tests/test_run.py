@@ -1,0 +1,235 @@
+"""A whole run, from plan to records, with cells that do what cells do: work, lie, crash, hang."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import cache, codec, plan, run, spec, store
+from harness.catalog import Catalog
+from harness.errors import StoreFailed
+from harness.launch import Worker
+from harness.model import Cell, Group
+from harness.record import Plan, Record
+from harness.schedule import Trace
+from tests import making
+
+
+class Quiet:
+    """A watcher that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.records: list[Record] = []
+
+    def note(self, text: str) -> None:
+        """Keep it."""
+        self.notes.append(text)
+
+    def doing(self, what: str, cell: Cell) -> None:
+        """Nothing."""
+
+    def burst(self, cell: Cell, number: int, trace: Trace, cells: int) -> None:
+        """Nothing."""
+
+    def group(self, members: Group) -> None:
+        """Nothing."""
+
+    def done(self, record: Record) -> None:
+        """Keep it."""
+        self.records.append(record)
+
+
+def _inspect(path: Path) -> dict[str, Any]:
+    from harness import onnx_file
+
+    found: dict[str, Any] = codec.encode(onnx_file.inspect(path))
+    return found
+
+
+def _no_catalog() -> Catalog:
+    raise AssertionError("no timm name is in these plans")
+
+
+def _plan(tmp_path: Path, runtimes: Sequence[Any], baseline: str = "ort_cpu", **rules: Any) -> Plan:
+    model = making.identity_onnx(tmp_path / "identity.onnx")
+    data = {
+        "name": "faults", "backbones": [str(model)], "runtimes": runtimes, "threads": 1, "baseline": baseline,
+        "rules": {"budget": 0.5, "min_rounds": 4, "burst": 0.01, "target": 0, "patience": 5, **rules},
+    }  # fmt: skip
+    return plan.resolve(spec.check(data), plan.Sources(_no_catalog, _inspect))
+
+
+def _fake(**options: Any) -> dict[str, Any]:
+    return {"name": "fake", "options": {"latency_ns": 1_000_000, **options}}
+
+
+def _carry_out(tmp_path: Path, made: Plan, watcher: Quiet | None = None) -> dict[str, Record]:
+    """Records by the `fault` (or pattern) of the cell, `base` for the baseline."""
+    kept = store.Store.create(tmp_path / "run", run.new_run(made, ("backbench", "run")))
+    campaign = run.Campaign(kept, cache.Cache(tmp_path / "cache"), 1, watcher or Quiet())
+    records = run.carry_out(campaign)
+    assert records == store.read_records(tmp_path / "run")
+    return {_name(record): record for record in records}
+
+
+def _name(record: Record) -> str:
+    options = record.cell.options
+    name = options.get("fault") or options.get("claims") or options.get("pattern") or "works"
+    return "base" if record.is_baseline else str(name)
+
+
+def test_every_kind_of_cell_becomes_a_record(tmp_path: Path) -> None:
+    """One plan with a cell for every fault: each gets its outcome, and the sound ones are measured all the same."""
+    faults = [
+        _fake(fault="crash", fault_at=30), _fake(fault="exit", fault_at=30), _fake(fault="raise", fault_at=30),
+        _fake(fault="wrong"), _fake(fault="nan"), _fake(fault="refuse"), _fake(fault="unsupported"),
+        _fake(fault="chatty"), _fake(claims="bf16"), _fake(pattern="noisy"), "torch_eager",
+    ]  # fmt: skip
+    records = _carry_out(tmp_path, _plan(tmp_path, ["ort_cpu", _fake(), *faults]))
+    outcomes = {name: record.outcome for name, record in records.items() if name != "works"}
+    assert outcomes == {
+        "base": "ok", "crash": "crashed", "exit": "crashed", "raise": "failed", "wrong": "wrong_output", "nan": "wrong_output",
+        "refuse": "failed", "unsupported": "unsupported", "chatty": "ok", "bf16": "failed", "noisy": "ok",
+    }  # fmt: skip
+    assert "labelled fp32, but bf16 runs" in records["bf16"].reason
+    assert "SIGKILL" in records["crash"].reason
+    assert "relative L2 error" in records["wrong"].reason
+    assert "NaN" in records["nan"].reason
+    for record in records.values():
+        assert bool(record.latency) == (record.outcome == "ok"), "a latency is published exactly where all went well"
+        assert record.outcome == "ok" or record.reason
+
+
+def test_a_hanging_cell_is_timed_out_and_the_rest_is_measured(tmp_path: Path) -> None:
+    records = _carry_out(tmp_path, _plan(tmp_path, ["ort_cpu", _fake(fault="hang", fault_at=40), _fake()], patience=3))
+    assert records["hang"].outcome == "timed_out"
+    assert records["works"].outcome == "ok"
+    assert records["works"].latency["compute"].median_ns == 1_000_000
+
+
+def test_an_unsupported_precision_is_refused_and_the_plan_goes_on(tmp_path: Path) -> None:
+    made = _plan(tmp_path, [{"name": "ort_cpu", "precisions": ["fp32", "fp16"]}, _fake()])
+    _carry_out(tmp_path, made)
+    records = store.read_records(tmp_path / "run")
+    assert {r.outcome for r in records} == {"ok", "unsupported"}
+    refused = next(r for r in records if r.outcome == "unsupported")
+    assert "does not execute fp16" in refused.reason
+    assert "fp32" in refused.hint
+
+
+def test_the_ratio_of_scripted_latencies_is_exact(tmp_path: Path) -> None:
+    made = _plan(tmp_path, [_fake(latency_ns=2_000_000), _fake(latency_ns=500_000)], baseline="fake")
+    _carry_out(tmp_path, made)
+    other = next(r for r in store.read_records(tmp_path / "run") if not r.is_baseline)
+    assert other.latency["compute"].median_ns == 500_000
+    assert other.speedup["compute"].ratio.value == pytest.approx(4.0)
+
+
+def test_the_control_is_a_second_baseline(tmp_path: Path) -> None:
+    kept = store.Store.create(
+        tmp_path / "run", run.new_run(_plan(tmp_path, ["ort_cpu"], control=True, min_rounds=10), ("x",))
+    )
+    records = run.carry_out(run.Campaign(kept, cache.Cache(tmp_path / "cache"), 1, Quiet()))
+    control = next(r for r in records if r.cell.label == plan.CONTROL)
+    assert control.speedup["compute"].ratio.value == pytest.approx(1.0, rel=0.5)
+
+
+def test_a_resumed_run_measures_only_what_is_missing(tmp_path: Path) -> None:
+    made = _plan(tmp_path, ["ort_cpu", _fake()])
+    _carry_out(tmp_path, made)
+    again = store.Store.resume(tmp_path / "run", run.new_run(made, ("x",)))
+    watcher = Quiet()
+    records = run.carry_out(run.Campaign(again, cache.Cache(tmp_path / "cache"), 1, watcher))
+    assert watcher.records == []
+    assert len(records) == 2
+
+
+def test_a_second_run_exports_nothing(tmp_path: Path) -> None:
+    made = _plan(tmp_path, ["ort_cpu", "openvino"])
+    first, second = Quiet(), Quiet()
+    _carry_out(tmp_path, made, first)
+    (tmp_path / "run").rename(tmp_path / "first")
+    _carry_out(tmp_path, made, second)
+    assert any("openvino_ir" in note for note in first.notes)
+    assert second.notes == []
+
+
+def test_the_worker_of_a_deployed_runtime_is_free_of_torch(tmp_path: Path) -> None:
+    """Its memory figure is the runtime's own."""
+    made = _plan(tmp_path, ["ort_cpu", "openvino"])
+    from harness import group
+    from harness.prepare import prepare
+
+    cells = {codec.key(cell): cell for g in made.groups for cell in g.cells}
+    ready = prepare(cells, cache.Cache(tmp_path / "cache"), tmp_path, 1, lambda _: None).ready
+    for key, cell in cells.items():
+        with Worker(tmp_path / "w.log") as worker:
+            station = group.Station(cell, ready[key], worker, made.rules)
+            assert "torch" not in station.open(tmp_path).modules
+            station.verify()
+            station.warm()
+            memory = station.memory()
+            assert not {"torch", "timm", "onnx", "pandas"} & set(memory["modules"])
+            assert memory["rss_peak_bytes"] > 20_000_000
+
+
+def test_processes_are_fresh_and_their_samples_told_apart(tmp_path: Path) -> None:
+    _carry_out(tmp_path, _plan(tmp_path, ["ort_cpu", _fake()], processes=3))
+    samples = list(store.read_samples(tmp_path / "run"))
+    assert {s.process for s in samples} == {0, 1, 2}
+
+
+def test_statistics_can_be_computed_again_from_the_samples(tmp_path: Path) -> None:
+    from harness import summary
+
+    records = _carry_out(tmp_path, _plan(tmp_path, ["ort_cpu", _fake(pattern="noisy")]))
+    trace = Trace(list(store.read_samples(tmp_path / "run")))
+    noisy = records["noisy"]
+    assert summary.latencies(trace, noisy.key) == noisy.latency
+    assert summary.speedups(trace, noisy.baseline, noisy.key) == noisy.speedup
+
+
+def test_a_corrupt_file_costs_only_its_own_cells(tmp_path: Path) -> None:
+    """The file is damaged after the plan was made: its cells fail, with what to do."""
+    made = _plan(tmp_path, ["ort_cpu", _fake()])
+    (tmp_path / "identity.onnx").write_bytes(b"\x08\x07")
+    records = list(_carry_out(tmp_path, made).values())
+    assert {r.outcome for r in records} == {"failed"}
+    assert all("not an ONNX model" in r.reason and r.hint for r in records)
+
+
+def test_a_results_folder_that_vanishes_is_reported(tmp_path: Path) -> None:
+    made = _plan(tmp_path, [_fake()])
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(StoreFailed, match="cannot write the results folder"):
+        store.Store.create(blocked / "run", run.new_run(made, ("x",)))
+
+
+def test_two_runs_do_not_measure_at_once(tmp_path: Path) -> None:
+    from filelock import FileLock
+
+    notes: list[str] = []
+    lock = FileLock(tmp_path / "measuring.lock")
+    lock.acquire()
+
+    def note(text: str) -> None:
+        notes.append(text)
+        lock.release()
+
+    with run.alone(tmp_path, note):
+        pass
+    assert "waiting" in notes[0]
+
+
+def test_run_json_tells_the_machine_and_the_overhead(tmp_path: Path) -> None:
+    _carry_out(tmp_path, _plan(tmp_path, [_fake()]))
+    data = json.loads((tmp_path / "run" / store.RUN).read_text())
+    assert data["machine"]["cpus_usable"] >= 1
+    assert data["overhead_ns"] > 0
+    assert data["finished"]
