@@ -19,6 +19,7 @@ from harness.api import (
     Unsupported,
     first_line,
 )  # fmt: skip
+from runtimes._openvino import deciding, layer_precisions, plain, readable
 
 if TYPE_CHECKING:
     from harness.api import Array
@@ -27,8 +28,6 @@ _KINDS: Mapping[str, str] = {"CPU": "cpu", "GPU": "intel-gpu", "NPU": "intel-npu
 _NAMES: Mapping[str, str] = {kind: name for name, kind in _KINDS.items()}
 _HINTS: Mapping[Precision, str] = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
 _CAPABILITIES: Mapping[Precision, str] = {"fp32": "FP32", "bf16": "BF16", "fp16": "FP16", "int8": "INT8"}
-_RUN_IN: Mapping[str, Precision] = {"f32": "fp32", "bf16": "bf16", "f16": "fp16", "i8": "int8", "u8": "int8"}
-_HEAVY = frozenset({"Convolution", "GroupConvolution", "FullyConnected", "MatMul", "Deconvolution", "Gemm"})
 
 
 class OpenVino(Runtime):
@@ -149,11 +148,11 @@ class OpenVinoSession(Session):
         """Every property that the compiled model tells, and the precision its layers really run in."""
         import openvino
 
-        settings = {name: _plain(self._compiled.get_property(name)) for name in _readable(self._compiled)}
-        layers = _layer_precisions(self._compiled)
+        settings = {name: plain(self._compiled.get_property(name)) for name in readable(self._compiled)}
+        layers = layer_precisions(self._compiled)
         devices = settings.get("EXECUTION_DEVICES", "")
         return Facts(
-            precision=_deciding(layers),
+            precision=deciding(layers),
             device=self._setup.device.id,
             providers=tuple(devices) if isinstance(devices, list) else (str(devices),),
             layer_precisions=dict(Counter(precision for _, precision in layers)),
@@ -192,32 +191,3 @@ class OpenVinoSession(Session):
     def close(self) -> None:
         """Let go of the request and the model."""
         self._request = self._compiled = None
-
-
-def _readable(compiled: Any) -> list[str]:
-    return [name for name in compiled.get_property("SUPPORTED_PROPERTIES") if name != "SUPPORTED_PROPERTIES"]
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, (list, tuple, set)):
-        return [_plain(item) for item in value]
-    return {str(k): _plain(v) for k, v in value.items()} if isinstance(value, Mapping) else str(value)
-
-
-def _layer_precisions(compiled: Any) -> list[tuple[str, str]]:
-    """(layer type, precision) of every executed layer that tells it."""
-    layers = []
-    for node in compiled.get_runtime_model().get_ops():
-        info = node.get_rt_info()
-        if "runtimePrecision" in info and "layerType" in info:
-            layers.append((str(info["layerType"].astype(str)), str(info["runtimePrecision"].astype(str))))
-    return layers
-
-
-def _deciding(layers: Sequence[tuple[str, str]]) -> Precision | None:
-    """The precision of most convolutions and matrix products: they are what a precision is chosen for."""
-    heavy = Counter(_RUN_IN.get(precision) for kind, precision in layers if kind in _HEAVY)
-    counted = heavy or Counter(_RUN_IN.get(precision) for _, precision in layers)
-    return counted.most_common(1)[0][0] if counted else None

@@ -93,7 +93,8 @@ def test_every_kind_of_cell_becomes_a_record(tmp_path: Path) -> None:
     records = _carry_out(tmp_path, _plan(tmp_path, ["ort_cpu", _fake(), *faults]))
     outcomes = {name: record.outcome for name, record in records.items() if name != "works"}
     assert outcomes == {
-        "base": "ok", "crash": "crashed", "exit": "crashed", "raise": "failed", "wrong": "wrong_output", "nan": "wrong_output",
+        "base": "ok", "crash": "crashed", "exit": "crashed", "raise": "failed", "wrong": "wrong_output",
+        "nan": "wrong_output",
         "refuse": "failed", "unsupported": "unsupported", "chatty": "ok", "bf16": "failed", "noisy": "ok",
     }  # fmt: skip
     assert "labelled fp32, but bf16 runs" in records["bf16"].reason

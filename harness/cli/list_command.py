@@ -107,7 +107,13 @@ def _devices(pattern: str) -> list[dict[str, Any]]:
     unable: list[dict[str, Any]] = []
     for reached in reach():
         for device in reached.devices:
-            blank = {"name": device.id, "state": "available", "called": "", "memory_bytes": None, "reached_by": []}
+            blank: dict[str, Any] = {
+                "name": device.id,
+                "state": "available",
+                "called": "",
+                "memory_bytes": None,
+                "reached_by": [],
+            }
             row = rows.setdefault(device.id, blank)
             row["reached_by"].append(reached.runtime)
             row["called"] = row["called"] or device.name or (machine.cpu_name() if device.kind == "cpu" else "")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from harness.cli.matrix import matrix_options, resolve
 from harness.errors import BackbenchError, PlanInvalid
-from harness.model import PRECISIONS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,130 +19,6 @@ if TYPE_CHECKING:
     from harness.store import Store
 
 ASK_OVER_CELLS = 100
-
-
-class Quantity(click.ParamType[float]):
-    """A parameter that people type with a unit."""
-
-    def __init__(self, name: str, read: str) -> None:
-        self.name = name
-        self._read = read
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The value in the base unit."""
-        from harness import units
-
-        if not isinstance(value, str):
-            return value
-        try:
-            return getattr(units, self._read)(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-def _option_pair(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> Mapping[str, dict[str, Any]]:
-    """`openvino.hint=THROUGHPUT` pairs as runtime -> option -> value (JSON where it parses as JSON, else text)."""
-    import json
-
-    options: dict[str, dict[str, Any]] = {}
-    for text in values:
-        left, equals, right = text.partition("=")
-        runtime, dot, name = left.partition(".")
-        if not (equals and dot and runtime and name):
-            raise click.BadParameter(f"{text!r} is not RUNTIME.OPTION=VALUE, such as torch_eager.channels_last=true")
-        try:
-            options.setdefault(runtime, {})[name] = json.loads(right)
-        except ValueError:
-            options.setdefault(runtime, {})[name] = right
-    return options
-
-
-def matrix_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say what is measured; commands that measure share them."""
-    for option in reversed(_MATRIX):
-        function = option(function)
-    return function
-
-
-_MATRIX = (
-    click.option(
-        "-m",
-        "--model",
-        "models",
-        multiple=True,
-        metavar="NAME_OR_PATH",
-        help="timm name, wildcard ('resnet*') or ONNX file; may be repeated.",
-    ),
-    click.option(
-        "-r",
-        "--runtime",
-        "runtimes",
-        multiple=True,
-        metavar="RUNTIME",
-        help="Runtime; may be repeated. Default: the common ones that are installed.",
-    ),
-    click.option(
-        "--precision",
-        "precisions",
-        multiple=True,
-        type=click.Choice(PRECISIONS),
-        help="May be repeated. Default: fp32.",
-    ),
-    click.option(
-        "--batch",
-        "batches",
-        multiple=True,
-        type=click.IntRange(1, 65536),
-        help="Images per inference; may be repeated. Default: 1.",
-    ),
-    click.option(
-        "--device",
-        "devices",
-        multiple=True,
-        metavar="D",
-        help="cpu, cuda:0, intel-gpu:0, intel-npu, …; may be repeated.",
-    ),
-    click.option(
-        "-o",
-        "--option",
-        "options",
-        multiple=True,
-        callback=_option_pair,
-        metavar="RUNTIME.OPTION=VALUE",
-        help="An option of a runtime (see: backbench list runtimes).",
-    ),
-    click.option("--threads", type=click.IntRange(1), help="Threads per inference. Default: one per physical core."),
-    click.option("--cpus", metavar="LIST", help="Pin every worker to these processors (0-3)."),
-    click.option("--weights", metavar="random|pretrained|PATH", help="Default: random (seeded)."),
-    click.option(
-        "--input-size", type=click.IntRange(8, 8192), help="Height and width in pixels. Default: the backbone's own."
-    ),
-    click.option(
-        "--baseline",
-        metavar="RUNTIME",
-        help="What speed-ups are relative to. Default: torch_eager (ort_cpu for ONNX files).",
-    ),
-    click.option(
-        "--budget", type=Quantity("TIME", "seconds"), help="Measuring time per cell (10s, 1min). Default: 10s."
-    ),
-    click.option(
-        "--target",
-        type=Quantity("PCT", "fraction"),
-        help="Stop a group once every speed-up is known this well. Default: 2%.",
-    ),
-    click.option(
-        "--processes", type=click.IntRange(1, 100), help="Fresh processes per cell, sharing the budget. Default: 1."
-    ),
-    click.option(
-        "--control", is_flag=True, default=None, help="Measure the baseline twice (A/A): the ratio must be 1."
-    ),
-    click.option("--seed", type=int, help="Seed of the order of bursts."),
-    click.option(
-        "--patience",
-        type=Quantity("TIME", "seconds"),
-        help="How long a worker may be silent beyond what is expected. Default: 60s.",
-    ),
-)
 
 
 @click.command("run", short_help="Measure backbones: export, verify, measure in turn, report.")
@@ -196,77 +71,6 @@ def command(
     store = _open(resolved, out, resume)
     records = _carry_out(store, jobs, console)
     _finish(screen, store, records)
-
-
-def resolve(source: str | None, matrix: Mapping[str, Any]) -> Plan:
-    """The plan of a file (or built-in name) with what the command line adds or replaces."""
-    from harness import cache, plan, spec
-
-    content = spec.text(source) if source else ""
-    data = spec.read(source) if source else {"name": "run"}
-    checked = spec.check(_override(data, matrix), source or "", content) if source or matrix["models"] else None
-    if checked is None:
-        raise PlanInvalid("nothing to measure", "give a plan (backbench run quickstart) or a model (-m resnet50)")
-    return plan.resolve(checked, cache_sources(cache.root()))
-
-
-def cache_sources(folder: Path) -> Any:
-    """Where names are looked up: timm's catalog, kept in the cache, and ONNX files, looked into by a worker."""
-    import functools
-
-    from harness import catalog, plan
-    from harness.launch import Worker
-
-    def inspect(path: Path) -> Mapping[str, Any]:
-        with Worker(folder / "logs" / "inspect.log", name="inspect") as worker:
-            return dict(worker.ask("inspect", 300.0, path=str(path)))
-
-    return plan.Sources(functools.cache(lambda: catalog.load(folder)), inspect)
-
-
-def _override(data: Mapping[str, Any], matrix: Mapping[str, Any]) -> dict[str, Any]:
-    """The plan's data with the command line's choices in place of the file's."""
-    merged = dict(data)
-    for key, option in {
-        "backbones": "models",
-        "precisions": "precisions",
-        "batches": "batches",
-        "devices": "devices",
-    }.items():
-        if matrix[option]:
-            merged[key] = list(matrix[option])
-    for key in ("threads", "cpus", "weights", "input_size", "baseline"):
-        if matrix[key] is not None:
-            merged[key] = matrix[key]
-    rules = {
-        key: matrix[key]
-        for key in ("budget", "target", "processes", "control", "seed", "patience")
-        if matrix[key] is not None
-    }
-    if rules:
-        given = merged.get("rules")
-        merged["rules"] = {**(given if isinstance(given, dict) else {}), **rules}
-    _override_runtimes(merged, matrix)
-    return merged
-
-
-def _override_runtimes(merged: dict[str, Any], matrix: Mapping[str, Any]) -> None:
-    if matrix["runtimes"]:
-        merged["runtimes"] = list(matrix["runtimes"])
-    if not matrix["options"]:
-        return
-    listed = merged.get("runtimes", [])
-    entries: list[dict[str, Any]] = [{"name": entry} if isinstance(entry, str) else dict(entry) for entry in listed]
-    names = [entry.get("name") for entry in entries]
-    for runtime, options in matrix["options"].items():
-        if runtime not in names:
-            raise PlanInvalid(
-                f"an option is given for {runtime!r}, which the plan does not measure", f"add -r {runtime}"
-            )
-        for entry in entries:
-            if entry.get("name") == runtime:
-                entry["options"] = {**entry.get("options", {}), **options}
-    merged["runtimes"] = entries
 
 
 def _refuse_if_empty(plan: Plan) -> None:

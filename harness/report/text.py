@@ -28,7 +28,7 @@ def show(console: Console, reported: Sequence[content.Reported]) -> None:
 
 
 def table(reported: content.Reported, width: int = 160) -> Table:
-    """All cells of one run, a line per backbone above its cells; where the terminal is narrow, lesser columns are left out."""
+    """All cells of one run, a line per backbone above its cells; a narrow terminal gets fewer columns."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
