@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.api import Artifact, Facts, LayerTime, OpenFailed, Session, Setup, first_line
+from harness.api import (
+    JSON,
+    Artifact,
+    Facts,
+    LayerTime,
+    OpenFailed,
+    Precision,
+    RunFailed,
+    Session,
+    Setup,
+    Unsupported,
+    first_line,
+)
+from runtimes._onnx_file import content
+from runtimes._ort_profile import deciding, profiled
 
 if TYPE_CHECKING:
     from harness.api import Array
@@ -19,6 +32,10 @@ _PROBE = bytes.fromhex(
     "080712003a3b0a0c0a0178120179220452656c751201705a130a0178120e0a0c080112080a0208010a0208046213"
     "0a0179120e0a0c080112080a0208010a02080442040a00100d"
 )
+_LEVELS = {
+    "all": "ORT_ENABLE_ALL", "extended": "ORT_ENABLE_EXTENDED", "basic": "ORT_ENABLE_BASIC", "off": "ORT_DISABLE_ALL",
+}  # fmt: skip
+_FLOATS = frozenset({"float", "float16", "bfloat16"})
 Providers = Sequence[tuple[str, Mapping[str, str]]]
 
 
@@ -28,8 +45,7 @@ class OnnxRuntimeSession(Session):
     def __init__(self, artifact: Artifact, setup: Setup, providers: Providers) -> None:
         """Open with explicit options. Raises `OpenFailed` where a provider that was asked for is not in use."""
         self._artifact, self._setup, self._providers = artifact, setup, providers
-        self._options = session_options(setup)
-        self._session = create(artifact, self._options, providers)
+        self._session = create(artifact.path, session_options(setup.threads, setup.options), providers)
         in_use = self._session.get_providers()
         if lost := [name for name, _ in providers if name not in in_use]:
             raise OpenFailed(
@@ -41,11 +57,15 @@ class OnnxRuntimeSession(Session):
         self._outputs: dict[str, Any] = {}
 
     def bind(self, feed: Mapping[str, Array]) -> None:
-        """Copy into the bound inputs; the first call makes them, and the outputs."""
-        if not self._inputs:
-            self._make_values(feed)
-        for name, array in feed.items():
-            self._inputs[name].update_inplace(array)
+        """Copy into the bound inputs; the first call makes them, and the outputs. Raises `RunFailed`."""
+        try:
+            if not self._inputs:
+                self._make_values(feed)
+            for name, array in feed.items():
+                self._inputs[name].update_inplace(array)
+        except Exception as error:
+            shapes = ", ".join(f"{name} {array.shape}" for name, array in feed.items())
+            raise RunFailed(f"onnxruntime does not take the inputs {shapes}: {first_line(error)}") from error
 
     def _make_values(self, feed: Mapping[str, Array]) -> None:
         import numpy as np
@@ -64,8 +84,11 @@ class OnnxRuntimeSession(Session):
                 self._binding.bind_output(value.name)
 
     def run(self) -> None:
-        """One inference on the bound values."""
-        self._session.run_with_iobinding(self._binding)
+        """One inference on the bound values. Raises `RunFailed`."""
+        try:
+            self._session.run_with_iobinding(self._binding)
+        except Exception as error:
+            raise RunFailed(f"onnxruntime: {first_line(error)}") from error
 
     def sync(self) -> None:
         """Wait for the bound outputs; on the CPU they are there already."""
@@ -77,10 +100,12 @@ class OnnxRuntimeSession(Session):
         return {spec.name: value.numpy() for spec, value in zip(self._artifact.outputs, values, strict=True)}
 
     def facts(self) -> Facts:
-        """Read back from the session and from the graph that it loaded."""
+        """Read back from the session, and from the graph that it loaded."""
         import onnxruntime as ort
 
         options = self._session.get_session_options()
+        precision, layer_precisions, unknown = self._precisions()
+        placed = placement(self._session)
         settings = {
             "inter_op_num_threads": options.inter_op_num_threads,
             "execution_mode": str(options.execution_mode).rpartition(".")[2],
@@ -89,29 +114,54 @@ class OnnxRuntimeSession(Session):
             "enable_cpu_mem_arena": options.enable_cpu_mem_arena,
             "allow_spinning": options.get_session_config_entry("session.intra_op.allow_spinning"),
             "provider_options": json.loads(json.dumps(self._session.get_provider_options())),
+            **({"precision": f"unavailable: {unknown}"} if unknown else {}),
+            **({} if placed else {"placement": "unavailable: this onnxruntime does not tell it"}),
         }
         return Facts(
-            precision=self._artifact.precision,  # read from the graph itself; kernels run in the graph's types
+            precision=precision,
             device=self._setup.device.id,
             providers=tuple(self._session.get_providers()),
-            placement=placement(self._session),
+            placement=placed,
+            layer_precisions=layer_precisions,
             threads=options.intra_op_num_threads,
             versions={"onnxruntime": ort.__version__},
             settings=settings,
         )
 
+    def _precisions(self) -> tuple[Precision | None, Mapping[str, int], str]:
+        """What the kernels run in, executed layers by type, and why it is unknown.
+
+        float32 weights are proof. For others only the executed kernels are: the CPU provider runs fp16 graphs in
+        float between casts, and the convolutions of a QDQ graph that it cannot fuse in float too (both measured).
+        """
+        try:
+            found = content(Path(self._artifact.path))
+        except (OSError, ValueError) as error:
+            return None, {}, first_line(error)
+        floats = _FLOATS & set(found.elements)
+        if not found.quantised and floats <= {"float"}:
+            return ("fp32", {}, "") if floats else (None, {}, "the graph has no weights")
+        try:
+            executed = self.profile()
+        except Unsupported as error:
+            return None, {}, error.message
+        return deciding(executed), dict(Counter(layer.precision for layer in executed)), ""
+
     def profile(self) -> Sequence[LayerTime]:
-        """Node times of one inference, in a session of its own with ORT's profiler on."""
-        with tempfile.TemporaryDirectory() as folder:
-            options = session_options(self._setup)
-            options.enable_profiling = True
-            options.profile_file_prefix = str(Path(folder) / "profile")
-            session = create(self._artifact, options, self._providers)
-            feed = {name: value.numpy() for name, value in self._inputs.items()}
-            for _ in range(3):
-                session.run(None, feed)
-            events = json.loads(Path(session.end_profiling()).read_text())
-        return _layers(events)
+        """Kernel times of one inference, in a process of its own with ONNX Runtime's profiler on."""
+        specs = self._artifact.inputs
+        shapes = {s.name: [self._setup.batch if i == 0 else n for i, n in enumerate(s.shape)] for s in specs}
+        shapes |= {name: list(value.shape()) for name, value in self._inputs.items()}
+        order: Mapping[str, Any] = {
+            "path": self._artifact.path, "threads": self._setup.threads, "options": dict(self._setup.options),
+            "providers": [(name, dict(options)) for name, options in self._providers], "shapes": shapes,
+        }  # fmt: skip
+        return profiled(order)
+
+    def close(self) -> None:
+        """Let go of the session, its binding and its values."""
+        self._inputs, self._outputs = {}, {}
+        self._binding = self._session = None
 
 
 def prove(provider: str) -> None:
@@ -130,47 +180,39 @@ def prove(provider: str) -> None:
         )
 
 
-def session_options(setup: Setup) -> Any:
-    """Session options with everything that matters set explicitly."""
+def session_options(threads: int, options: Mapping[str, JSON]) -> Any:
+    """Session options with everything that matters set explicitly. Raises `OpenFailed` for an unknown level."""
     import onnxruntime as ort
 
-    levels = {
-        "all": "ORT_ENABLE_ALL",
-        "extended": "ORT_ENABLE_EXTENDED",
-        "basic": "ORT_ENABLE_BASIC",
-        "off": "ORT_DISABLE_ALL",
-    }
-    level = str(setup.options["graph_optimization"])
-    if level not in levels:
-        raise OpenFailed(f"graph_optimization={level} is none of {', '.join(levels)}", "see: backbench list runtimes")
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = setup.threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, levels[level])
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if setup.options["spinning"] else "0")
-    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-    return options
+    level = str(options["graph_optimization"])
+    if level not in _LEVELS:
+        raise OpenFailed(f"graph_optimization={level} is none of {', '.join(_LEVELS)}", "see: backbench list runtimes")
+    made = ort.SessionOptions()
+    made.intra_op_num_threads = threads
+    made.inter_op_num_threads = 1
+    made.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    made.graph_optimization_level = getattr(ort.GraphOptimizationLevel, _LEVELS[level])
+    made.enable_mem_pattern = bool(options["mem_pattern"])
+    made.enable_cpu_mem_arena = bool(options["arena"])
+    made.log_severity_level = 3
+    made.add_session_config_entry("session.intra_op.allow_spinning", "1" if options["spinning"] else "0")
+    made.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    return made
 
 
-def create(artifact: Artifact, options: Any, providers: Providers) -> Any:
+def create(path: str, options: Any, providers: Providers) -> Any:
     """An InferenceSession. Raises `OpenFailed`."""
     import onnxruntime as ort
 
+    names, settings = [name for name, _ in providers], [dict(given) for _, given in providers]
     try:
-        return ort.InferenceSession(
-            artifact.path,
-            options,
-            providers=[name for name, _ in providers],
-            provider_options=[dict(o) for _, o in providers],
-        )
+        return ort.InferenceSession(path, options, providers=names, provider_options=settings)
     except Exception as error:
         raise OpenFailed(f"onnxruntime cannot open the model: {first_line(error)}", "see the worker's log") from error
 
 
 def placement(session: Any) -> Mapping[str, int]:
-    """Graph nodes per execution provider; empty before ONNX Runtime 1.24, which does not tell."""
+    """Graph nodes per execution provider; empty where this ONNX Runtime does not tell (1.32 does)."""
     tell = getattr(session, "get_provider_graph_assignment_info", None)
     if tell is None:
         return {}
@@ -178,16 +220,3 @@ def placement(session: Any) -> Mapping[str, int]:
     for part in tell():
         counts[part.ep_name] += len(part.get_nodes())
     return dict(counts)
-
-
-def _layers(events: Sequence[Mapping[str, Any]]) -> Sequence[LayerTime]:
-    """The kernel times of the last run in ORT's profile."""
-    last: dict[str, LayerTime] = {}
-    for event in events:
-        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
-            name = event["name"].removesuffix("_kernel_time")
-            args = event["args"]
-            last[name] = LayerTime(
-                name, args.get("op_name", ""), event["dur"] * 1000, "", args.get("provider", ""), name
-            )
-    return tuple(last.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.api import (
@@ -13,13 +13,14 @@ from harness.api import (
     LayerTime,
     OpenFailed,
     Precision,
+    RunFailed,
     Runtime,
     Session,
     Setup,
     Unsupported,
     first_line,
     load_timm,
-)  # fmt: skip
+)
 
 if TYPE_CHECKING:
     from harness.api import Array
@@ -63,17 +64,14 @@ class TorchSession(Session):
         self._where = torch.device(setup.device.id)
         if self._where.type == "cuda" and not torch.cuda.is_available():
             raise OpenFailed("PyTorch finds no CUDA device", "see: backbench doctor")
-        torch.set_num_threads(setup.threads or torch.get_num_threads())
-        torch.set_num_interop_threads(1)
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = setup.precision == "tf32"
-        torch.backends.cudnn.benchmark = bool(setup.options["cudnn_benchmark"])
+        _set_switches(torch, setup)
         self._format = torch.channels_last if setup.options["channels_last"] else torch.contiguous_format
         self._dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(setup.precision, torch.float32)
         try:
             model = load_timm(artifact).to(device=self._where, dtype=self._dtype, memory_format=self._format)
-        except RuntimeError as error:
+        except (RuntimeError, OSError) as error:
             raise OpenFailed(
-                f"PyTorch cannot place the model on {setup.device.id}: {first_line(error)}", "see the log"
+                f"PyTorch cannot load the model on {setup.device.id}: {first_line(error)}", "see the worker's log"
             ) from error
         self._model = self._call = model
         self._inputs: list[Any] = []
@@ -82,29 +80,38 @@ class TorchSession(Session):
     def compile(self, **options: Any) -> None:
         """Compile the model, and let the compilation happen now: it belongs to loading."""
         self._call = self._torch.compile(self._model, **options)
-        shape = [self._setup.batch, *self._artifact.inputs[0].shape[1:]]
-        self._inputs = [self._torch.zeros(shape, dtype=self._dtype, device=self._where).to(memory_format=self._format)]
+        with self._torch.inference_mode():  # as `bind` makes them
+            self._inputs = [
+                self._input([self._setup.batch, *(int(n) for n in spec.shape[1:])]) for spec in self._artifact.inputs
+            ]
         self.run()
         self.sync()
 
     def bind(self, feed: Mapping[str, Array]) -> None:
-        """Copy into the input tensors, in the session's type and memory format; the first call makes them."""
+        """Copy into the input tensors, in the session's type and memory format; the first call makes them.
+
+        Raises `RunFailed` for another shape than the first one.
+        """
         torch = self._torch
         with torch.inference_mode():
             if not self._inputs:
-                self._inputs = [
-                    torch.empty(array.shape, dtype=self._dtype, device=self._where).to(
-                        memory_format=self._format if array.ndim == 4 else torch.contiguous_format
-                    )
-                    for array in feed.values()
-                ]
+                self._inputs = [self._input(array.shape) for array in feed.values()]
             for tensor, array in zip(self._inputs, feed.values(), strict=True):
+                if tensor.shape != array.shape:  # copy_ would broadcast it
+                    raise RunFailed(f"an input has shape {array.shape}, the session takes {tuple(tensor.shape)}")
                 tensor.copy_(torch.from_numpy(array))
 
+    def _input(self, shape: Sequence[int]) -> Any:
+        layout = self._format if len(shape) == 4 else self._torch.contiguous_format
+        return self._torch.zeros(tuple(shape), dtype=self._dtype, device=self._where).to(memory_format=layout)
+
     def run(self) -> None:
-        """One forward pass."""
-        with self._torch.inference_mode():
-            self._result = self._call(*self._inputs)
+        """One forward pass. Raises `RunFailed`."""
+        try:
+            with self._torch.inference_mode():
+                self._result = self._call(*self._inputs)
+        except RuntimeError as error:
+            raise RunFailed(f"PyTorch: {first_line(error)}", "see the worker's log") from error
 
     def sync(self) -> None:
         """Wait for the CUDA stream; on the CPU there is nothing to wait for."""
@@ -128,27 +135,33 @@ class TorchSession(Session):
     def facts(self) -> Facts:
         """Read back from the parameters, the bound inputs and PyTorch's switches."""
         torch = self._torch
-        weights = [p for p in self._model.parameters() if p.ndim == 4]
-        channels_last = bool(weights) and all(p.is_contiguous(memory_format=torch.channels_last) for p in weights)
         settings = {
             "interop_threads": torch.get_num_interop_threads(),
             "mkldnn": torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled,
             "cpu_capability": torch.backends.cpu.get_cpu_capability(),
             "tf32_matmul": torch.backends.cuda.matmul.allow_tf32,
             "tf32_cudnn": torch.backends.cudnn.allow_tf32,
+            "float32_matmul_precision": torch.get_float32_matmul_precision(),
             "cudnn_benchmark": torch.backends.cudnn.benchmark,
-            "inputs_channels_last": all(
-                i.is_contiguous(memory_format=torch.channels_last) for i in self._inputs if i.ndim == 4
-            ),
+            "cuda_fp16_reduced_precision_reduction": torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction,
+            "input_memory_format": self._memory_format(self._inputs),
+            "parallel": _parallel(torch.__config__.parallel_info()),
         }
         return Facts(
             precision=self._precision(),
             device=str(next(self._model.parameters()).device),
             threads=torch.get_num_threads(),
-            memory_format="channels_last" if channels_last else "contiguous",
+            memory_format=self._memory_format(self._model.parameters()),
             versions=self._versions(),
             settings=settings,
         )
+
+    def _memory_format(self, tensors: Iterable[Any]) -> str | None:
+        """The layout of 4-D tensors; None where none tells (with one channel or a size of 1x1, both are the same)."""
+        torch = self._torch
+        telling = [t for t in tensors if t.ndim == 4 and t.shape[1] > 1 and t.shape[2] * t.shape[3] > 1]
+        found = {bool(t.is_contiguous(memory_format=torch.channels_last)) for t in telling}
+        return {frozenset([True]): "channels_last", frozenset([False]): "contiguous"}.get(frozenset(found))
 
     def _precision(self) -> Precision | None:
         names: dict[Any, Precision] = {
@@ -156,10 +169,16 @@ class TorchSession(Session):
             self._torch.float16: "fp16",
             self._torch.bfloat16: "bf16",
         }
-        found = {names.get(p.dtype) for p in self._model.parameters()}
+        tensors = [*self._model.parameters(), *self._inputs]
+        found = {names.get(t.dtype) for t in tensors}
         precision = found.pop() if len(found) == 1 else None
-        tf32 = self._where.type == "cuda" and self._torch.backends.cuda.matmul.allow_tf32
-        return "tf32" if precision == "fp32" and tf32 else precision
+        backends = self._torch.backends
+        if precision != "fp32" or self._where.type != "cuda":
+            return precision
+        matmul, convolution = backends.cuda.matmul.allow_tf32, backends.cudnn.allow_tf32
+        if matmul != convolution:
+            return None
+        return "tf32" if matmul else "fp32"
 
     def _versions(self) -> Mapping[str, str]:
         versions = {"torch": self._torch.__version__}
@@ -182,6 +201,27 @@ class TorchSession(Session):
             LayerTime(e.key, e.key, (e.self_device_time_total if cuda else e.self_cpu_time_total) * 1000)
             for e in events
         ]
+
+    def close(self) -> None:
+        """Let go of the model and its tensors."""
+        self._model = self._call = self._result = None
+        self._inputs = []
+
+
+def _set_switches(torch: Any, setup: Setup) -> None:
+    """Threads and precision switches; the process is the session's own."""
+    if setup.threads:
+        torch.set_num_threads(setup.threads)
+    if torch.get_num_interop_threads() != 1:
+        torch.set_num_interop_threads(1)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = setup.precision == "tf32"
+    torch.backends.cudnn.benchmark = bool(setup.options["cudnn_benchmark"])
+
+
+def _parallel(info: str) -> Mapping[str, str]:
+    """What `torch.__config__.parallel_info` tells of thread pools: `name : value` lines."""
+    pairs = (line.split(" : ", 1) for line in info.splitlines() if " : " in line)
+    return {name.strip(): value.strip() for name, value in pairs}
 
 
 class _Events:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import math
-import os
-import random
-import signal
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from harness.api import JSON, Artifact, Device, Facts, OpenFailed, RunFailed, Runtime, Session, Setup, Unsupported
+from harness.api import Artifact, Device, Facts, Runtime, Session, Setup
+from runtimes._script import check_fault, happen, number, pattern
 
 if TYPE_CHECKING:
     from harness.api import Array
@@ -23,9 +19,10 @@ class Fake(Runtime):
     accepts = ("onnx", "timm")
     precisions: ClassVar = {"cpu": ("fp32", "tf32", "fp16", "bf16", "int8")}
     casts: ClassVar = {"tf32": "fp32", "fp16": "fp32", "bf16": "fp32", "int8": "fp32"}
+    # `fault_at`: the inference at which it happens, counted from opening. `load_s` really passes.
     options: ClassVar = {
         "latency_ns": 0, "pattern": "constant", "noise": 0.02, "factor": 2.0, "at": 50, "seed": 0, "virtual": True,
-        "bind_ns": 0, "fault": "", "fault_at": 0, "claims": "",
+        "bind_ns": 0, "load_s": 0.0, "fault": "", "fault_at": 0, "fault_in": "run", "claims": "",
     }  # fmt: skip
 
     def devices(self) -> Sequence[Device]:
@@ -33,12 +30,13 @@ class Fake(Runtime):
         return (Device("cpu"),)
 
     def open(self, artifact: Artifact, setup: Setup) -> Session:
-        """A scripted session; `fault` `refuse` and `unsupported` end here."""
-        fault = setup.options["fault"]
-        if fault == "refuse":
-            raise OpenFailed("scripted refusal", "take another fault")
-        if fault == "unsupported":
-            raise Unsupported("scripted: not on this device")
+        """A scripted session; a fault in `open`, and `refuse` and `unsupported`, end here."""
+        fault, where = str(setup.options["fault"]), str(setup.options["fault_in"])
+        check_fault(fault, where)
+        if load_s := number(setup.options["load_s"]):
+            time.sleep(load_s)
+        if where == "open" or fault in ("refuse", "unsupported"):
+            happen(fault)
         return ScriptedSession(artifact, setup)
 
 
@@ -48,21 +46,21 @@ class ScriptedSession(Session):
     def __init__(self, artifact: Artifact, setup: Setup) -> None:
         self._outputs = [spec.name for spec in artifact.outputs]
         self._inputs = [spec.name for spec in artifact.inputs]
-        self._setup = setup
+        self._setup, options = setup, setup.options
         self._feed: Mapping[str, Array] = {}
-        options = setup.options
-        self._latency_ns = _number(options["latency_ns"])
-        self._fault, self._fault_at = options["fault"], _number(options["fault_at"])
+        self._latency_ns, self._bind_ns = number(options["latency_ns"]), number(options["bind_ns"])
+        self._fault = str(options["fault"])
+        self._fault_at = number(options["fault_at"]) if options["fault_in"] == "run" else float("inf")
         self._virtual = options["virtual"] is True and self._latency_ns > 0
         self._count, self._now_ns = 0, 0.0
-        self._factor = _pattern(options)
+        self._factor = pattern(options)
         if not self._latency_ns and not self._fault:
             self.run = _nothing  # type: ignore[method-assign]  # the harness's overhead is measured with this one
 
     def bind(self, feed: Mapping[str, Array]) -> None:
         """Keep the inputs."""
         self._feed = feed
-        self._now_ns += _number(self._setup.options["bind_ns"])
+        self._now_ns += self._bind_ns
 
     def run(self) -> None:
         """Let the scripted time pass, and carry out the fault when its inference has come."""
@@ -73,7 +71,7 @@ class ScriptedSession(Session):
         elif passed:
             time.sleep(passed / 1e9)
         if self._fault and self._count >= self._fault_at:
-            _FAULTS.get(str(self._fault), _nothing)()
+            happen(self._fault)
 
     def fetch(self) -> Mapping[str, Array]:
         """The inputs under the outputs' names; far off for `wrong`, NaN for `nan`."""
@@ -98,45 +96,3 @@ class ScriptedSession(Session):
 
 def _nothing() -> None:
     """Take no time."""
-
-
-def _number(value: JSON) -> float:
-    if isinstance(value, (int, float)):
-        return value
-    raise OpenFailed(f"not a number: {value!r}", "see: backbench list runtimes fake")
-
-
-def _pattern(options: Mapping[str, JSON]) -> Callable[[int], float]:
-    """Factor on the latency of the n-th inference."""
-    noise, factor, at = (_number(options[name]) for name in ("noise", "factor", "at"))
-    draw = random.Random(int(_number(options["seed"])))
-    patterns: Mapping[str, Callable[[int], float]] = {
-        "constant": lambda n: 1.0,
-        "noisy": lambda n: draw.lognormvariate(0.0, noise),
-        "drifting": lambda n: 1.0 + (factor - 1.0) * n / at,
-        "step": lambda n: (factor if n >= at else 1.0) * draw.lognormvariate(0.0, noise),
-        "spikes": lambda n: factor if n % at == 0 else draw.lognormvariate(0.0, noise),
-        "waves": lambda n: 1.0 + (factor - 1.0) * (1 + math.sin(2 * math.pi * n / at)) / 2,
-    }
-    name = str(options["pattern"])
-    if name not in patterns:
-        raise OpenFailed(f"fake has no pattern {name!r}", f"patterns: {', '.join(patterns)}")
-    return patterns[name]
-
-
-def _raise() -> None:
-    raise RunFailed("scripted failure", "take another fault")
-
-
-def _chatter() -> None:
-    os.write(1, b"native chatter on file descriptor 1\n")
-    print("python chatter", '{"value": "not a reply"}')  # noqa: T201 - that is the fault
-
-
-_FAULTS: Mapping[str, Callable[[], object]] = {
-    "crash": lambda: os.kill(os.getpid(), signal.SIGKILL),
-    "exit": lambda: os._exit(3),
-    "hang": threading.Event().wait,
-    "raise": _raise,
-    "chatty": _chatter,
-}

@@ -13,18 +13,26 @@ from runtimes._torch import TorchRuntime, TorchSession
 class TorchCompile(TorchRuntime):
     """`torch.compile` (Inductor), compiled for the cell's batch while it opens."""
 
-    options: ClassVar = {"channels_last": False, "cudnn_benchmark": False, "mode": "default"}
+    options: ClassVar = {
+        "channels_last": False, "cudnn_benchmark": False, "mode": "default", "fullgraph": False, "dynamic": False,
+    }  # fmt: skip
 
     def open(self, artifact: Artifact, setup: Setup) -> Session:
         """Compile, with Inductor's cache in the runtime's own folder. Raises `OpenFailed`."""
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(setup.cache) / "inductor")
         os.environ["TORCHINDUCTOR_FX_GRAPH_CACHE"] = "1"
         session = CompiledSession(artifact, setup)
+        options = setup.options
+        _forget()
         try:
             with quiet_warnings():
-                session.compile(mode=str(setup.options["mode"]), dynamic=False)
+                session.compile(
+                    mode=str(options["mode"]), fullgraph=bool(options["fullgraph"]), dynamic=bool(options["dynamic"])
+                )
         except Exception as error:
-            raise OpenFailed(f"torch.compile: {first_line(error)}", "is a C++ compiler installed (g++)?") from error
+            raise OpenFailed(
+                f"torch.compile: {first_line(error)}", "an option, or no C++ compiler (g++)? see the worker's log"
+            ) from error
         return session
 
 
@@ -40,8 +48,19 @@ class CompiledSession(TorchSession):
         facts = super().facts()
         compiled = {
             "mode": self._setup.options["mode"],
+            "fullgraph": self._setup.options["fullgraph"],
+            "dynamic": self._setup.options["dynamic"],
             "graphs": counters["stats"].get("unique_graphs", 0),
             "graph_breaks": sum(counters["graph_break"].values()),
             "inductor_cache_hits": counters["inductor"].get("fxgraph_cache_hit", 0),
         }
         return replace(facts, settings={**facts.settings, **compiled})
+
+
+def _forget() -> None:
+    """Nothing compiled before counts: neither as a hit nor as a graph break."""
+    import torch
+    from torch._dynamo.utils import counters
+
+    torch._dynamo.reset()
+    counters.clear()

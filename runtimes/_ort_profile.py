@@ -1,0 +1,92 @@
+"""ONNX Runtime's profile of a model, made in a process of its own: what the executed kernels are, and their times.
+
+The profiler slows the session that it watches, and a second session in the measuring worker would spoil its memory
+figure. Run as `python -m runtimes._ort_profile` with the order as JSON on stdin (see `profiled`).
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.api import JSON, LayerTime, Precision, Unsupported
+
+INFERENCES, LIMIT_S = 3, 300
+_RUN_IN: Mapping[str, Precision] = {
+    "float": "fp32", "float16": "fp16", "bfloat16": "bf16", "int8": "int8", "uint8": "int8",
+}  # fmt: skip
+_HEAVY = ("Conv", "MatMul", "Gemm", "Attention")
+_TAKES_FLOAT = ("DynamicQuantize",)
+
+
+def profiled(order: Mapping[str, JSON]) -> Sequence[LayerTime]:
+    """Kernel times of the last of three inferences; `precision` is the ONNX type of a kernel's first input.
+
+    `order`: path, threads, options, providers ([name, options] each), shapes (by input). Raises `Unsupported`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "runtimes._ort_profile"]
+        request = json.dumps({**order, "prefix": str(Path(folder) / "profile")})
+        try:
+            subprocess.run(command, input=request, capture_output=True, text=True, check=True, timeout=LIMIT_S)
+        except subprocess.CalledProcessError as error:
+            last = (error.stderr.strip().splitlines() or [f"exit status {error.returncode}"])[-1]
+            raise Unsupported(f"onnxruntime gave no profile: {last}") from error
+        except subprocess.TimeoutExpired as error:
+            raise Unsupported(f"onnxruntime gave no profile within {LIMIT_S} s") from error
+        return layers([event for file in Path(folder).glob("*.json") for event in json.loads(file.read_text())])
+
+
+def layers(events: Sequence[Mapping[str, Any]]) -> Sequence[LayerTime]:
+    """The kernel times of the last inference in ONNX Runtime's profile."""
+    last: dict[str, LayerTime] = {}
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
+            name, args = event["name"].removesuffix("_kernel_time"), event["args"]
+            types = [kind for entry in args.get("input_type_shape", []) for kind in entry]
+            kind, provider = args.get("op_name", ""), args.get("provider", "")
+            last[name] = LayerTime(name, kind, event["dur"] * 1000.0, (types or [""])[0], provider, name)
+    return tuple(last.values())
+
+
+def deciding(times: Sequence[LayerTime]) -> Precision | None:
+    """The precision of most convolutions and matrix products; None where there are none, or it is another type."""
+    heavy = Counter(_precision(layer) for layer in times if any(part in layer.kind for part in _HEAVY))
+    return heavy.most_common(1)[0][0] if heavy else None
+
+
+def _precision(layer: LayerTime) -> Precision | None:
+    return "int8" if layer.kind.startswith(_TAKES_FLOAT) else _RUN_IN.get(layer.precision)
+
+
+def _main() -> None:
+    import numpy as np
+
+    from runtimes._onnxruntime import create, session_options
+
+    order = json.loads(sys.stdin.read())
+    options = session_options(order["threads"], order["options"])
+    options.enable_profiling = True
+    options.profile_file_prefix = order["prefix"]
+    session = create(order["path"], options, order["providers"])
+    rng = np.random.default_rng(0)
+    dtypes = {"tensor(float)": "float32", "tensor(double)": "float64"}
+    feed = {
+        value.name: rng.uniform(0, 1, order["shapes"][value.name]).astype(
+            dtypes.get(value.type) or value.type.removeprefix("tensor(").removesuffix(")")
+        )
+        for value in session.get_inputs()
+    }
+    for _ in range(INFERENCES):
+        session.run(None, feed)
+    session.end_profiling()
+
+
+if __name__ == "__main__":
+    _main()
