@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,7 @@ def load_pretrained(timm: Any, name: str, options: Mapping[str, Any]) -> Any:
     """The model with its pretrained weights from the hub or its cache. Raises `Offline` within seconds without either."""
     offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
     if not offline and not _reachable(os.environ.get("HF_ENDPOINT", _HUB)):
-        os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported: the cache may still hold them
+        _keep_offline()
         offline = True
     try:
         return timm.create_model(name, pretrained=True, **options)
@@ -117,6 +118,16 @@ def load_pretrained(timm: Any, name: str, options: Mapping[str, Any]) -> Any:
             ) from error
         why = "there is no network, and the hub's cache does not hold them" if offline else first
         raise Offline(f"the pretrained weights of {name} cannot be fetched: {why}", _OFFLINE_WAYS) from error
+
+
+def _keep_offline() -> None:
+    """The hub's client looks into its cache alone, instead of trying again for a minute.
+
+    timm has imported it by now, and it reads the environment at import.
+    """
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    if (constants := sys.modules.get("huggingface_hub.constants")) is not None:
+        vars(constants)["HF_HUB_OFFLINE"] = True
 
 
 def _reachable(endpoint: str) -> bool:
