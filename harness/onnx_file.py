@@ -77,7 +77,7 @@ def _external_files(model: Any, path: Path) -> list[Path]:
 
 def _tensors(model: Any) -> Iterator[Any]:
     """All tensors of the graph and its subgraphs."""
-    yield from model.graph.initializer
+    yield from _weights(model.graph)
     graphs = [model.graph, *model.functions]
     while graphs:
         for node in graphs.pop().node:
@@ -85,10 +85,18 @@ def _tensors(model: Any) -> Iterator[Any]:
                 if attribute.HasField("t"):
                     yield attribute.t
                 yield from attribute.tensors
+                for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                    yield from (sparse.values, sparse.indices)
                 inner = [attribute.g] if attribute.HasField("g") else []
                 for graph in (*inner, *attribute.graphs):
-                    yield from graph.initializer
+                    yield from _weights(graph)
                     graphs.append(graph)
+
+
+def _weights(graph: Any) -> Iterator[Any]:
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
 
 
 def specs(model: Any) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
@@ -101,6 +109,8 @@ def specs(model: Any) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
 def _spec(value: Any) -> TensorSpec:
     from onnx import helper
 
+    if not value.type.HasField("tensor_type"):
+        raise SourceInvalid(f"{value.name!r} is not a tensor", "a backbone takes and gives tensors: export it again")
     tensor = value.type.tensor_type
     shape = tuple(
         d.dim_value if d.HasField("dim_value") and d.dim_value > 0 else (d.dim_param or f"dim_{i}")
