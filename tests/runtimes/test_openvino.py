@@ -1,0 +1,147 @@
+"""OpenVINO on the CPU: in the precision that was asked for, proven by its layers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.api import Device, OpenFailed, RunFailed, Unsupported
+from harness.model import Backbone, Cell
+from harness.summary import contradiction
+from tests.runtimes.opening import conv_onnx, conv_reference, images, infer, opened
+
+openvino = pytest.importorskip("openvino")
+
+
+def _capable(of: str) -> bool:
+    return of in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_inputs_are_copied_in_place_and_the_batch_is_fixed(tmp_path: Path, batch: int) -> None:
+    with opened("openvino", conv_onnx(tmp_path / "x.onnx"), batch=batch) as session:
+        first, second = infer(session, images(batch, 1)), infer(session, images(batch, 2))
+    np.testing.assert_allclose(first, conv_reference(images(batch, 1)), atol=1e-5)
+    np.testing.assert_allclose(second, conv_reference(images(batch, 2)), atol=1e-5)
+
+
+def test_binding_leaves_the_array_it_was_given_alone(tmp_path: Path) -> None:
+    with opened("openvino", conv_onnx(tmp_path / "x.onnx")) as session:
+        given, kept = images(1, 1), images(1, 1)
+        infer(session, given)
+        infer(session, images(1, 2))
+    assert (given == kept).all()
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_an_input_of_another_shape_is_refused_and_never_broadcast(tmp_path: Path, batch: int) -> None:
+    with opened("openvino", conv_onnx(tmp_path / "x.onnx"), batch=4) as session:
+        infer(session, images(4))
+        with pytest.raises(RunFailed, match="has shape"):
+            infer(session, images(batch))
+
+
+def test_a_first_input_of_a_wrong_shape_is_refused(tmp_path: Path) -> None:
+    with opened("openvino", conv_onnx(tmp_path / "x.onnx"), batch=4) as session, pytest.raises(RunFailed):
+        infer(session, images(2))
+
+
+def test_facts_hold_every_property(tmp_path: Path) -> None:
+    with opened("openvino", conv_onnx(tmp_path / "x.onnx"), pinning=False) as session:
+        infer(session, images())
+        facts = session.facts()
+    assert (facts.precision, facts.threads, facts.streams, facts.providers) == ("fp32", 1, 1, ("CPU",))
+    assert facts.settings["ENABLE_CPU_PINNING"] is False
+    assert facts.settings["PERFORMANCE_HINT"] == "LATENCY"
+    assert "SCHEDULING_CORE_TYPE" in facts.settings
+    assert set(facts.layer_precisions) == {"f32"}
+
+
+@pytest.mark.skipif(not _capable("BF16"), reason="this CPU has no bf16")
+def test_a_false_label_is_seen(tmp_path: Path) -> None:
+    """OpenVINO runs fp32 models in bf16 unless told otherwise; asked for fp32 so, the facts contradict the label."""
+    with opened("openvino", conv_onnx(tmp_path / "x.onnx"), precision_hint="bf16") as session:
+        infer(session, images())
+        facts = session.facts()
+    assert facts.precision == "bf16"
+    cell = Cell(Backbone("test"), "openvino", precision="fp32", threads=1)
+    assert contradiction(cell, facts) == "labelled fp32, but bf16 runs"
+    with opened("openvino", conv_onnx(tmp_path / "x.onnx"), precision="bf16") as session:
+        infer(session, images())
+        assert session.facts().precision == "bf16"
+
+
+@pytest.mark.skipif(not _capable("INT8"), reason="this CPU has no int8")
+def test_a_quantised_model_runs_in_int8(tmp_path: Path) -> None:
+    with opened("openvino", conv_onnx(tmp_path / "x.onnx", "qdq"), precision="int8") as session:
+        output = infer(session, images())
+        facts = session.facts()
+    assert facts.precision == "int8"
+    np.testing.assert_allclose(output, conv_reference(images()), atol=0.05)
+
+
+@pytest.mark.skipif(_capable("FP16"), reason="this CPU has fp16")
+def test_a_precision_that_the_cpu_lacks_is_unsupported(tmp_path: Path) -> None:
+    with pytest.raises(Unsupported, match=r"this CPU has no fp16 \(it has: .*FP32"):
+        opened("openvino", conv_onnx(tmp_path / "x.onnx"), precision="fp16")
+
+
+def test_a_wrong_option_is_told_without_places_in_its_sources(tmp_path: Path) -> None:
+    with pytest.raises(OpenFailed, match="PERFORMANCE_HINT") as caught:
+        opened("openvino", conv_onnx(tmp_path / "x.onnx"), hint="FASTEST")
+    assert "Exception from" not in caught.value.message
+
+
+def test_a_device_that_is_not_there_fails_to_open(tmp_path: Path) -> None:
+    with pytest.raises(OpenFailed, match=r"GPU\.7"):
+        opened("openvino", conv_onnx(tmp_path / "x.onnx"), device=Device("intel-gpu", 7))
+
+
+def test_its_own_clock_is_beside_the_wall(tmp_path: Path) -> None:
+    with opened("openvino", conv_onnx(tmp_path / "x.onnx")) as session:
+        infer(session, images())
+        clock = session.clock()
+        assert clock is not None
+        assert clock.elapsed_ns() > 0
+
+
+def test_the_model_cache_lies_in_the_runtimes_folder_and_only_when_asked_for(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    opened("openvino", conv_onnx(tmp_path / "x.onnx"), cache=str(cache)).close()
+    assert not list(cache.iterdir())
+    opened("openvino", conv_onnx(tmp_path / "x.onnx"), cache=str(cache), model_cache=True).close()
+    assert list(cache.iterdir())
+
+
+def test_the_profile_names_layers(tmp_path: Path) -> None:
+    with opened("openvino", conv_onnx(tmp_path / "x.onnx")) as session:
+        infer(session, images())
+        layers = session.profile()
+    conv = next(layer for layer in layers if layer.kind == "Convolution")
+    assert (conv.precision, conv.device) == ("f32", "CPU") and conv.time_ns > 0
+
+
+@pytest.mark.parametrize(
+    ("layers", "precision"),
+    [
+        ([("Convolution", "bf16"), ("Reorder", "f32"), ("Eltwise", "f32")], "bf16"),
+        ([("fully_connected", "f16"), ("reorder", "f32"), ("permute", "f32")], "fp16"),
+        ([("Convolution", "i8"), ("Convolution", "u8"), ("FullyConnected", "f32")], "int8"),
+        ([("Eltwise", "f32")], "fp32"),
+        ([("Convolution", "f64")], None),
+        ([], None),
+    ],
+)
+def test_convolutions_and_products_decide(layers: list[tuple[str, str]], precision: str | None) -> None:
+    from runtimes._openvino import deciding
+
+    assert deciding(layers) == precision
+
+
+def test_closing_twice_is_harmless(tmp_path: Path) -> None:
+    session = opened("openvino", conv_onnx(tmp_path / "x.onnx"))
+    session.close()
+    session.close()
