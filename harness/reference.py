@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import ReferenceUseless, SourceInvalid
 from harness.model import Artifact, Backbone, Export, TensorSpec
+from harness.onnx_file import first_line
 
 if TYPE_CHECKING:
     from harness.api import Array
@@ -100,7 +101,7 @@ def _onnx(artifact: Artifact, inputs: Mapping[str, Any]) -> tuple[dict[str, Any]
         session = ort.InferenceSession(artifact.path, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise SourceInvalid(
-            f"onnxruntime cannot load {artifact.path}: {error}", "is every op of it standard ONNX?"
+            f"onnxruntime cannot load {artifact.path}: {first_line(error)}", "is every op of it standard ONNX?"
         ) from error
     first = artifact.inputs[0].shape
     batch = first[0] if first and isinstance(first[0], int) else 1
@@ -109,7 +110,14 @@ def _onnx(artifact: Artifact, inputs: Mapping[str, Any]) -> tuple[dict[str, Any]
     rows = []
     for start in range(0, count, batch):
         index = [(start + j) % count for j in range(batch)]
-        rows.append(session.run(names, {name: np.ascontiguousarray(array[index]) for name, array in inputs.items()}))
+        feed = {name: np.ascontiguousarray(array[index]) for name, array in inputs.items()}
+        try:
+            rows.append(session.run(names, feed))
+        except Exception as error:
+            shapes = ", ".join(f"{name} {array.shape}" for name, array in feed.items())
+            raise SourceInvalid(
+                f"{artifact.path} does not run on {shapes}: {first_line(error)}", "give the size it takes: --input-size"
+            ) from error
     arrays = [np.concatenate([row[i] for row in rows])[:count] for i in range(len(names))]
     made_with = f"onnxruntime {importlib.metadata.version('onnxruntime')}, graph optimisations off, CPU"
     return dict(zip(names, arrays, strict=True)), made_with
