@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from harness import cache, codec, registry
-from harness.api import Exporter, Runtime
+from harness.api import Runtime
 from harness.launch import Worker
 from harness.model import PRECISIONS, Artifact, Device, Recipe, Setup, TensorSpec
 from tests import making
