@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from harness.api import Artifact, Export, Exporter, ExportFailed, Request, first_line
+from harness.api import Artifact, Export, Exporter, ExportFailed, Request, TensorSpec, first_line
 
 
 class OpenVinoIr(Exporter):
@@ -29,4 +29,11 @@ class OpenVinoIr(Exporter):
         except Exception as error:
             raise ExportFailed(f"OpenVINO cannot convert the ONNX file: {first_line(error)}", "see the log") from error
         details = {key: source.details[key] for key in ("opset", "batch", "name") if key in source.details}
-        return Export("model.xml", source.precision, source.inputs, source.outputs, details)
+        if want.batch is None:
+            return Export("model.xml", source.precision, source.inputs, source.outputs, details)
+        inputs, outputs = (tuple(_fixed(s, want.batch) for s in specs) for specs in (source.inputs, source.outputs))
+        return Export("model.xml", source.precision, inputs, outputs, {**details, "batch": want.batch})
+
+
+def _fixed(spec: TensorSpec, batch: int) -> TensorSpec:
+    return TensorSpec(spec.name, (batch, *spec.shape[1:]), spec.dtype)

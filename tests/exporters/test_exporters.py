@@ -1,0 +1,153 @@
+"""What the exporters make computes what the backbone computes, for every batch size that it says it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import pytest
+
+from harness import registry
+from harness.errors import ExportFailed
+from harness.images import natural_images
+from harness.model import Artifact, Backbone, Request
+from tests import nets
+
+if TYPE_CHECKING:
+    from harness.api import Array
+
+SIDE = 64
+BACKBONES: Mapping[str, Backbone] = {
+    "vit": Backbone("test_vit", input_size=SIDE),
+    "resnet": Backbone("test_resnet", input_size=SIDE),
+    "convnext": Backbone("test_convnext", input_size=SIDE),
+    "features": Backbone("test_resnet", input_size=SIDE, features_only=True),
+}
+PARITY = 1e-4
+Make: TypeAlias = Callable[[str, str, "int | None"], Artifact]
+
+
+@pytest.fixture(scope="module")
+def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
+    """The artifact that an exporter (or `timm`) makes of a backbone, each made once; IR is made of TorchScript's ONNX."""
+
+    @cache
+    def made(exporter: str, backbone: str, batch: int | None) -> Artifact:
+        folder = tmp_path_factory.mktemp(f"{exporter}-{backbone}")
+        if exporter == "timm":
+            return nets.snapshot(BACKBONES[backbone], folder)
+        source = "onnx_torchscript" if exporter == "openvino_ir" else "timm"
+        return nets.exported(exporter, made(source, backbone, None), folder, batch)
+
+    return made
+
+
+def _run(artifact: Artifact, images: Array) -> list[Array]:
+    """Outputs by the library of the artifact's format, itself set to compute in float32."""
+    (name,) = (spec.name for spec in artifact.inputs)
+    if artifact.format == "onnx":
+        import onnxruntime
+
+        session: Any = onnxruntime.InferenceSession(artifact.path, providers=["CPUExecutionProvider"])
+        return list(session.run([spec.name for spec in artifact.outputs], {name: images}))
+    import openvino
+
+    compiled: Any = openvino.Core().compile_model(artifact.path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    results = compiled({name: images})
+    return [np.array(results[spec.name]) for spec in artifact.outputs]
+
+
+EXPORTERS = ("onnx_dynamo", "onnx_torchscript", "openvino_ir")
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("exporter", EXPORTERS)
+def test_a_dynamic_batch_computes_the_same_for_every_size(exporter: str, backbone: str, make: Make) -> None:
+    artifact = make(exporter, backbone, None)
+    assert artifact.precision == "fp32"
+    assert all(spec.dynamic_batch for spec in (*artifact.inputs, *artifact.outputs))
+    for batch in (1, 3):
+        images = natural_images(batch, 3, SIDE, SIDE, seed=batch) * 4 - 2
+        expected = nets.outputs_of(make("timm", backbone, None), images)
+        for output, reference in zip(_run(artifact, images), expected, strict=True):
+            assert output.shape == reference.shape
+            assert nets.rel_l2(output, reference) < PARITY
+
+
+@pytest.mark.parametrize("backbone", ["vit", "resnet"])
+@pytest.mark.parametrize("exporter", EXPORTERS)
+def test_a_static_batch_is_fixed_and_computes_the_same(exporter: str, backbone: str, make: Make) -> None:
+    artifact = make(exporter, backbone, 2)
+    assert [spec.shape for spec in artifact.inputs] == [(2, 3, SIDE, SIDE)]
+    assert artifact.outputs[0].shape == (2, 1000)
+    assert artifact.details["batch"] == 2
+    images = natural_images(2, 3, SIDE, SIDE, seed=0) * 4 - 2
+    (output,), (expected,) = _run(artifact, images), nets.outputs_of(make("timm", backbone, None), images)
+    assert nets.rel_l2(output, expected) < PARITY
+    with pytest.raises(Exception, match=r"(?i)invalid dimensions|incompatible|not compatible|shape"):
+        _run(artifact, images[:1])
+
+
+@pytest.mark.parametrize("exporter", EXPORTERS)
+def test_names_and_details_are_the_backbones(exporter: str, make: Make) -> None:
+    artifact, source = make(exporter, "features", None), make("timm", "features", None)
+    assert [spec.name for spec in artifact.inputs] == [spec.name for spec in source.inputs]
+    assert artifact.outputs == source.outputs
+    assert artifact.details["name"] == "test_resnet"
+    assert artifact.details["batch"] == "dynamic"
+    assert artifact.size_bytes > 0
+
+
+@pytest.mark.parametrize(
+    ("exporter", "own", "asked", "got"),
+    [("onnx_dynamo", 20, 18, 18), ("onnx_torchscript", 17, 13, 13), ("onnx_torchscript", 17, 20, 17)],
+)
+def test_the_opset_is_the_exporters_own_or_the_one_asked_for(
+    exporter: str, own: int, asked: int, got: int, make: Make, tmp_path: Path
+) -> None:
+    assert make(exporter, "resnet", None).details["opset"] == own
+    plugin = registry.exporter_class(exporter)
+    made = plugin().export(make("timm", "resnet", None), Request("fp32", 1, asked), tmp_path)
+    assert made.details["opset"] == got
+
+
+def test_dynamo_writes_weights_beside_the_graph_where_one_file_cannot_hold_them(make: Make, tmp_path: Path) -> None:
+    source = replace(make("timm", "resnet", None), size_bytes=3_000_000_000)
+    artifact = nets.exported("onnx_dynamo", source, tmp_path)
+    assert (tmp_path / "model.onnx.data").stat().st_size > (tmp_path / "model.onnx").stat().st_size
+    images = natural_images(1, 3, SIDE, SIDE, seed=0)
+    assert nets.rel_l2(_run(artifact, images)[0], nets.outputs_of(source, images)[0]) < PARITY
+
+
+def test_ir_keeps_its_weights_in_float32(make: Make) -> None:
+    """`ovc` would halve them unasked."""
+    onnx, ir = make("onnx_torchscript", "resnet", None), make("openvino_ir", "resnet", None)
+    assert Path(ir.path).with_suffix(".bin").stat().st_size > 0.9 * onnx.size_bytes
+
+
+@pytest.mark.parametrize("exporter", ["onnx_dynamo", "onnx_torchscript"])
+def test_a_model_that_cannot_be_captured_fails_as_ours(
+    exporter: str, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    class Odd(torch.nn.Module):  # type: ignore[misc, unused-ignore]
+        def forward(self, x: Any) -> Any:
+            raise RuntimeError("no inference\nwhatever")
+
+    plugin = registry.exporter_class(exporter)
+    monkeypatch.setattr(f"{plugin.__module__}.load_timm", lambda _: Odd().eval())
+    with pytest.raises(ExportFailed, match=r"^torch\.onnx\.export.*: .+") as caught:
+        plugin().export(make("timm", "resnet", None), Request("fp32", None), tmp_path)
+    assert "\n" not in caught.value.message
+
+
+def test_a_file_that_openvino_cannot_read_fails_as_ours(make: Make, tmp_path: Path) -> None:
+    (tmp_path / "odd.onnx").write_bytes(b"no model")
+    source = replace(make("onnx_torchscript", "resnet", None), path=str(tmp_path / "odd.onnx"))
+    with pytest.raises(ExportFailed, match="OpenVINO cannot convert"):
+        registry.exporter_class("openvino_ir")().export(source, Request("fp32", None), tmp_path)
