@@ -17,6 +17,8 @@ from harness.weights import load_checkpoint, load_pretrained
 
 CONFIG, WEIGHTS = "backbone.json", "weights.pt"
 _CALIBRATION_IMAGES, _CALIBRATION_BATCHES = 16, 2
+_BRANCH_SCALE = 0.3
+"""Of the order that trained residual branches have; deep nets stay in range with it."""
 _DATA_KEYS = ("mean", "std", "interpolation", "crop_pct", "crop_mode")
 
 
@@ -165,13 +167,33 @@ def _output_specs(model: Any, shape: tuple[int, int, int]) -> tuple[TensorSpec, 
 
 
 def _make_lively(model: Any, shape: tuple[int, int, int], seed: int) -> None:
-    """Give constant heads seeded weights, and recompute BatchNorm statistics on generated images.
+    """Give weights that silence a part of the model a value, and recompute BatchNorm statistics on generated images.
 
-    Freshly initialised, deep nets' outputs collapse (efficientnet_b0: a standard deviation of 3.7e-6), and every
-    comparison passes (METHOD 6).
+    Freshly initialised, deep nets' outputs collapse (efficientnet_b0: a standard deviation of 3.7e-6), heads are
+    constant, and residual branches are multiplied by 0 (ResNet's last norm of a block) or 1e-6 (layer scale), so that an
+    exporter could get a whole block wrong and every comparison would pass (METHOD 6).
     """
     _fill_constant_weights(model)
+    _open_branches(model)
     _recompute_batch_norm(model, shape, seed)
+
+
+def _open_branches(model: Any) -> None:
+    """Raise the scales that are constant and next to nothing: norms' weights and layer scales."""
+    import torch
+
+    norms = (torch.nn.modules.batchnorm._BatchNorm, torch.nn.LayerNorm, torch.nn.GroupNorm)
+    for module in model.modules():
+        for name, scale in module.named_parameters(recurse=False):
+            is_scale = name.startswith("gamma") or (name == "weight" and isinstance(module, norms))
+            if (
+                is_scale
+                and scale.numel() > 1
+                and bool((scale == scale.flatten()[0]).all())
+                and abs(scale.flatten()[0]) < 0.1
+            ):
+                with torch.no_grad():
+                    scale.fill_(_BRANCH_SCALE)
 
 
 def _fill_constant_weights(model: Any) -> None:

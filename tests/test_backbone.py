@@ -61,6 +61,22 @@ def test_outputs_of_random_weights_differ_between_inputs(name: str, size: int, t
     assert reference.variation(outputs) > 10 * reference.LEAST_VARIATION
 
 
+@pytest.mark.parametrize(
+    ("name", "size"), [("resnet18", 64), ("convnext_atto", 64), ("test_vit", 160), ("cait_xxs24_224", 224)]
+)
+def test_no_part_of_a_random_backbone_is_silent(name: str, size: int, tmp_path: Path) -> None:
+    """An error in any block must show in the output, or verification passes what it should not."""
+    kept = nets.snapshot(Backbone(name, input_size=size), tmp_path)
+    images = natural_images(2, 3, size, size, seed=0)
+    (whole,) = nets.outputs_of(kept, images)
+    model = backbone.load(kept)
+    last = [m for m in model.modules() if isinstance(m, (torch.nn.Conv2d, torch.nn.Linear))][-3]
+    with torch.no_grad():
+        last.weight.mul_(1.5)
+        changed = model(torch.from_numpy(images)).numpy()
+    assert nets.rel_l2(changed, whole) > 1e-3
+
+
 def test_a_loaded_backbone_is_in_eval_mode_and_takes_any_batch(small: Artifact) -> None:
     assert not backbone.load(small).training
     images = natural_images(3, 3, 64, 64, seed=0)
