@@ -64,7 +64,9 @@ def _fitting(columns: list[int], rows: Sequence[Sequence[str]], width: int) -> l
     def needed() -> int:
         names = max((len(row[0]) for row in rows), default=0)
         longest = [max(len(content.HEADERS[i]), *(len(row[i]) for row in rows), 0) for i in columns]
-        return max(names, longest[0] + 2) + sum(longest[1:]) + 2 * len(columns)
+        return (
+            max(names, longest[0] + 2) + sum(longest[1:]) + 3 * len(columns)
+        )  # rich: a blank on both sides and a divider
 
     for header in _LESSER:
         if not rows or needed() <= width:

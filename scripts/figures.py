@@ -1,0 +1,220 @@
+"""How far Backbench's own figures can be trusted on this machine: repeatability, truth, overhead.
+
+Repeatability: speed-ups of independent repeats, interleaved (as `backbench run` measures) and back to back (as a loop
+over cells would). Truth: `compute` against OpenVINO's own benchmark_app and a bare loop over `run_with_iobinding`, the
+two alternated. Overhead: an inference of the `fake` runtime that takes no time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness import cache, codec, group, machine, run
+from harness.launch import Worker, environment
+from harness.model import Backbone, Cell, Group, Pace
+from harness.prepare import Prepared, Ready, prepare
+from harness.record import Rules
+
+RUNTIMES = ("torch_eager", "ort_cpu", "openvino")
+MODELS = ("resnet50", "mobilenetv3_large_100")
+BARE_LOOP = """
+import sys, time, statistics, numpy as np, onnxruntime as ort
+path, inputs, threads, seconds = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
+o = ort.SessionOptions(); o.intra_op_num_threads = threads; o.inter_op_num_threads = 1
+s = ort.InferenceSession(path, o, providers=["CPUExecutionProvider"])
+x = np.load(inputs)["input"][:1]
+b = s.io_binding(); b.bind_ortvalue_input("input", ort.OrtValue.ortvalue_from_numpy(x))
+b.bind_output(s.get_outputs()[0].name)
+for line in sys.stdin:
+    for _ in range(6): s.run_with_iobinding(b)
+    times, end = [], time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        t = time.perf_counter_ns(); s.run_with_iobinding(b); times.append(time.perf_counter_ns() - t)
+    print(statistics.median(times), flush=True)
+"""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every figure needs: prepared cells by model and runtime, and where things lie."""
+
+    cells: Mapping[tuple[str, str], Cell]
+    prepared: Prepared
+    settings: group.Settings
+
+    def ready(self, model: str, runtime: str) -> Ready:
+        """The artifact and reference of a cell."""
+        return self.prepared.ready[codec.key(self.cells[model, runtime])]
+
+
+def set_up(folder: Path, budget_s: float) -> Bench:
+    """Prepare all cells."""
+    threads = machine.default_threads()
+    cells = {(m, r): Cell(Backbone(m), r, threads=threads) for m in MODELS for r in RUNTIMES}
+    kept = cache.Cache(cache.root())
+    prepared = prepare({codec.key(c): c for c in cells.values()}, kept, folder, 1, lambda text: say(text))
+    for error in prepared.failed.values():
+        raise error
+    rules = Rules(budget_s=budget_s, target=0.0)
+    settings = group.Settings(rules, folder, kept.folder / "runtimes", lambda *_: None, lambda *_: None)
+    return Bench(cells, prepared, settings)
+
+
+def say(text: str) -> None:
+    """Progress, on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+# ── repeatability ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def interleaved(bench: Bench, model: str, seed: int) -> Mapping[str, float]:
+    """Speed-ups of one independent repeat: fresh processes, all cells in turn."""
+    cells = tuple(bench.cells[model, r] for r in RUNTIMES)
+    settings = replace(bench.settings, rules=replace(bench.settings.rules, seed=seed))
+    records, _ = group.measure(Group("figures", cells, codec.key(cells[0])), bench.prepared, settings)
+    return {r.cell.runtime: r.speedup["compute"].ratio.value for r in records if not r.is_baseline}
+
+
+def back_to_back(bench: Bench, model: str) -> Mapping[str, float]:
+    """Speed-ups of one repeat as others measure: each cell alone for its whole budget, one after another."""
+    medians = {}
+    for runtime in RUNTIMES:
+        cell = bench.cells[model, runtime]
+        records, _ = group.measure(Group("alone", (cell,), codec.key(cell)), bench.prepared, bench.settings)
+        medians[runtime] = records[0].latency["compute"].median_ns
+    return {r: medians["torch_eager"] / medians[r] for r in RUNTIMES[1:]}
+
+
+def repeatability(bench: Bench, repeats: int) -> list[dict[str, object]]:
+    """Both ways side by side, alternated, so that the machine treats both alike."""
+    rows = []
+    for model in MODELS:
+        ways: dict[str, list[Mapping[str, float]]] = {"interleaved": [], "back to back": []}
+        for repeat in range(repeats):
+            say(f"{model}: repeat {repeat + 1} of {repeats}")
+            ways["interleaved"].append(interleaved(bench, model, repeat))
+            ways["back to back"].append(back_to_back(bench, model))
+        for runtime in RUNTIMES[1:]:
+            for way, found in ways.items():
+                values = [ratios[runtime] for ratios in found]
+                spread = max(values) / min(values)
+                rows.append(
+                    {
+                        "model": model,
+                        "runtime": runtime,
+                        "way": way,
+                        "speedups": [round(v, 3) for v in values],
+                        "max_over_min": round(spread, 3),
+                    }
+                )
+    return rows
+
+
+# ── truth ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def truth(bench: Bench, model: str, runtime: str, other: Callable[[], float], repeats: int) -> dict[str, object]:
+    """Ratio of our `compute` median to somebody else's, alternated: ours, theirs, ours, …"""
+    cell, pace, ratios = bench.cells[model, runtime], Pace(2.0, 0.0, 3), []
+    log = bench.settings.logs / f"truth-{runtime}.log"
+    with Worker(log, env=environment(cell.threads), name=runtime) as worker:
+        station = group.Station(cell, bench.ready(model, runtime), worker, bench.settings.rules)
+        station.open(bench.settings.runtime_caches)
+        station.warm()
+        for repeat in range(repeats):
+            say(f"truth {model} {runtime}: {repeat + 1} of {repeats}")
+            before = statistics.median(station.burst(pace).compute_ns)
+            theirs = other()
+            after = statistics.median(station.burst(pace).compute_ns)
+            ratios.append((before + after) / 2 / theirs)
+    middle = statistics.median(ratios)
+    return {
+        "model": model,
+        "runtime": runtime,
+        "ours_over_theirs": round(middle, 4),
+        "pairs": [round(r, 3) for r in ratios],
+    }
+
+
+def against_benchmark_app(bench: Bench, model: str, repeats: int) -> dict[str, object]:
+    """OpenVINO's own tool on the same IR, fp32, batch 1, latency hint, idle in between.
+
+    Its latency hint takes one thread per physical core, as our cells do; it allows no explicit number beside a hint.
+    """
+    xml = bench.ready(model, "openvino").artifact.path
+    shape = "[1,3,224,224]"
+    command = [
+        str(Path(sys.executable).with_name("benchmark_app")), "-m", xml, "-d", "CPU", "-hint", "latency", "-shape", shape,
+        "-infer_precision", "f32", "-t", "3",
+    ]  # fmt: skip
+
+    def other() -> float:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        found = re.search(r"Median:\s+([0-9.]+) ms", done.stdout)
+        assert found, done.stdout
+        return float(found.group(1)) * 1e6
+
+    return truth(bench, model, "openvino", other, repeats) | {"theirs": "benchmark_app"}
+
+
+def against_bare_loop(bench: Bench, model: str, repeats: int) -> dict[str, object]:
+    """A loop over `run_with_iobinding` in a process of its own, idle in between."""
+    ready = bench.ready(model, "ort_cpu")
+    cell = bench.cells[model, "ort_cpu"]
+    arguments = [ready.artifact.path, str(Path(ready.reference.path) / "inputs.npz"), str(cell.threads), "2"]
+    loop = subprocess.Popen(
+        [sys.executable, "-c", BARE_LOOP, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+    def other() -> float:
+        assert loop.stdin and loop.stdout
+        loop.stdin.write("go\n")
+        loop.stdin.flush()
+        return float(loop.stdout.readline())
+
+    try:
+        other()
+        return truth(bench, model, "ort_cpu", other, repeats) | {"theirs": "bare loop"}
+    finally:
+        loop.kill()
+
+
+def main() -> None:
+    """Measure what is asked for, and print it as JSON."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--budget", type=float, default=10.0, help="seconds per cell")
+    parser.add_argument("--only", choices=("repeatability", "truth", "overhead"))
+    parser.add_argument("--output", type=Path, help="write the JSON here too")
+    args = parser.parse_args()
+    figures: dict[str, object] = {"machine": machine.facts(), "versions": machine.versions()}
+    with tempfile.TemporaryDirectory() as folder, run.alone(cache.root(), say):
+        bench = set_up(Path(folder), args.budget)
+        if args.only in (None, "overhead"):
+            figures["overhead_ns"] = run.overhead_ns(Path(folder))
+        if args.only in (None, "truth"):
+            figures["truth"] = [
+                f(bench, model, 2 * args.repeats)
+                for model in MODELS
+                for f in (against_benchmark_app, against_bare_loop)
+            ]
+        if args.only in (None, "repeatability"):
+            figures["repeatability"] = repeatability(bench, args.repeats)
+    text = json.dumps(figures, indent=1)
+    print(text)
+    if args.output:
+        args.output.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""A report says the same in every form, and hides no failure."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+
+import pandas as pd
+from rich.console import Console
+
+from harness import results
+from harness.model import Attempt
+from harness.record import ArtifactNote, Finding
+from harness.report import content, forms, text
+from tests import making
+
+FAILED = replace(
+    making.record(replace(making.FAST, runtime="openvino")),
+    outcome="wrong_output", reason="relative L2 error 0.3 is over 0.001",
+    hint="look at the exporter", latency={}, speedup={}, trust=None,
+)  # fmt: skip
+ALL = content.Reported(making.run(), (making.record(making.BASE, 20.0), making.record(), FAILED))
+
+
+def _screen(reported: content.Reported, width: int) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    text.show(console, [reported])
+    return str(console.file.getvalue())  # type: ignore[attr-defined]
+
+
+def test_the_screen_shows_cells_failures_and_where_they_come_from() -> None:
+    shown = _screen(ALL, 160)
+    assert "2.00 [1.98, 2.02]" in shown
+    assert "wrong output" in shown
+    assert "relative L2 error 0.3" in shown
+    assert "look at the exporter" in shown
+    assert "over torch_eager fp32 b1" in shown
+    assert "weights: random" in shown
+
+
+def test_a_narrow_screen_keeps_what_matters() -> None:
+    lines = _screen(ALL, 80).splitlines()
+    assert max(len(line) for line in lines) <= 80
+    table = "\n".join(lines[:9])
+    assert "2.00 [1.98, 2.02]" in table
+    assert "…" not in table
+
+
+def test_markdown_is_a_table_and_escapes_what_would_break_it() -> None:
+    evil = replace(making.FAST, backbone=replace(making.BACKBONE, name="a|b</script>日本"))
+    made = forms.markdown([content.Reported(making.run(), (making.record(evil),))])
+    row = next(line for line in made.splitlines() if "日本" in line)
+    assert "a\\|b&lt;/script>日本" in row
+    assert len(row.replace("\\|", "").split("|")) == len(content.HEADERS) + 2
+
+
+def test_csv_has_the_documented_columns() -> None:
+    table = pd.read_csv(io.StringIO(forms.csv([ALL])))
+    assert list(table.columns) == list(results.COLUMNS)
+    assert list(table.outcome) == ["ok", "ok", "wrong_output"]
+
+
+def test_json_holds_whole_records() -> None:
+    data = json.loads(forms.as_json([ALL]))
+    assert data[0]["run"]["id"] == "run-test"
+    assert [record["outcome"] for record in data[0]["records"]] == ["ok", "ok", "wrong_output"]
+
+
+def test_a_fallback_exporter_and_a_doubt_are_said() -> None:
+    note = ArtifactNote(
+        "onnx", "fp32", "0", ("onnx_torchscript",), (Attempt("onnx_dynamo (dynamic batch)", "no such op"),), {}
+    )
+    doubted = replace(making.record(), artifact=note, findings=(Finding("x", "caution", "it was warm", "cool it"),))
+    said = "\n".join(content.remarks([doubted]))
+    assert "because onnx_dynamo (dynamic batch) failed: no such op" in said
+    assert "caution: it was warm → cool it" in said
+
+
+def test_an_empty_run_is_shown_as_such() -> None:
+    assert "test" in _screen(content.Reported(making.run(), ()), 80)
