@@ -82,7 +82,7 @@ class Bench:
             compute = self._repeat(once, pace.seconds, pace.inferences)
             end_to_end: list[int] = []
             if pace.end_to_end_s > 0:
-                end_to_end = self._repeat(self._end_to_end, pace.end_to_end_s, pace.inferences)
+                end_to_end = self._repeat(self._end_to_end, pace.end_to_end_s, 1)
             after = usage.now()
             seconds = (self.timer() - begin) / 1e9
         return Burst(

@@ -260,7 +260,7 @@ class Usage:
 
 @dataclass(frozen=True)
 class Pace:
-    """How long a burst lasts: at least `seconds` and at least `inferences`, for each scope (0 s skips end-to-end)."""
+    """How long a burst lasts: at least `seconds` and `inferences` of `compute`, then `end_to_end_s` (0 for none)."""
 
     seconds: float
     end_to_end_s: float

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
 import statistics
 import subprocess
@@ -18,7 +19,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness import cache, codec, group, machine, run
+from harness import cache, codec, group, machine, run, stats
 from harness.launch import Worker, environment
 from harness.model import Backbone, Cell, Group, Pace
 from harness.prepare import Prepared, Ready, prepare
@@ -35,7 +36,8 @@ x = np.load(inputs)["input"][:1]
 b = s.io_binding(); b.bind_ortvalue_input("input", ort.OrtValue.ortvalue_from_numpy(x))
 b.bind_output(s.get_outputs()[0].name)
 for line in sys.stdin:
-    for _ in range(6): s.run_with_iobinding(b)
+    end = time.perf_counter() + 0.03
+    while time.perf_counter() < end: s.run_with_iobinding(b)
     times, end = [], time.perf_counter() + seconds
     while time.perf_counter() < end:
         t = time.perf_counter_ns(); s.run_with_iobinding(b); times.append(time.perf_counter_ns() - t)
@@ -123,26 +125,29 @@ def repeatability(bench: Bench, repeats: int) -> list[dict[str, object]]:
 # ── truth ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def truth(bench: Bench, model: str, runtime: str, other: Callable[[], float], repeats: int) -> dict[str, object]:
-    """Ratio of our `compute` median to somebody else's, alternated: ours, theirs, ours, …"""
-    cell, pace, ratios = bench.cells[model, runtime], Pace(2.0, 0.0, 3), []
+def truth(
+    bench: Bench, model: str, runtime: str, other: Callable[[], float], pairs: int, seconds: float
+) -> dict[str, object]:
+    """Ratio of our `compute` median to somebody else's, alternated in bursts of `seconds`: ours, theirs, ours, …"""
+    cell, pace, ratios = bench.cells[model, runtime], Pace(seconds, 0.0, 3), []
     log = bench.settings.logs / f"truth-{runtime}.log"
     with Worker(log, env=environment(cell.threads), name=runtime) as worker:
         station = group.Station(cell, bench.ready(model, runtime), worker, bench.settings.rules)
         station.open(bench.settings.runtime_caches)
         station.warm()
-        for repeat in range(repeats):
-            say(f"truth {model} {runtime}: {repeat + 1} of {repeats}")
+        say(f"truth: {model} {runtime}, {pairs} pairs")
+        for _ in range(pairs):
             before = statistics.median(station.burst(pace).compute_ns)
             theirs = other()
             after = statistics.median(station.burst(pace).compute_ns)
-            ratios.append((before + after) / 2 / theirs)
-    middle = statistics.median(ratios)
+            ratios.append(math.log((before + after) / 2 / theirs))
+    interval = stats.ratio_interval([ratios])
     return {
         "model": model,
         "runtime": runtime,
-        "ours_over_theirs": round(middle, 4),
-        "pairs": [round(r, 3) for r in ratios],
+        "ours_over_theirs": round(interval.value, 4),
+        "interval": [round(interval.low, 4), round(interval.high, 4)],
+        "pairs": [round(math.exp(r), 3) for r in ratios],
     }
 
 
@@ -155,7 +160,7 @@ def against_benchmark_app(bench: Bench, model: str, repeats: int) -> dict[str, o
     shape = "[1,3,224,224]"
     command = [
         str(Path(sys.executable).with_name("benchmark_app")), "-m", xml, "-d", "CPU", "-hint", "latency", "-shape", shape,
-        "-infer_precision", "f32", "-t", "3",
+        "-infer_precision", "f32", "-t", "1",
     ]  # fmt: skip
 
     def other() -> float:
@@ -164,16 +169,20 @@ def against_benchmark_app(bench: Bench, model: str, repeats: int) -> dict[str, o
         assert found, done.stdout
         return float(found.group(1)) * 1e6
 
-    return truth(bench, model, "openvino", other, repeats) | {"theirs": "benchmark_app"}
+    return truth(bench, model, "openvino", other, 4 * repeats, 0.7) | {"theirs": "benchmark_app"}
 
 
 def against_bare_loop(bench: Bench, model: str, repeats: int) -> dict[str, object]:
     """A loop over `run_with_iobinding` in a process of its own, idle in between."""
     ready = bench.ready(model, "ort_cpu")
     cell = bench.cells[model, "ort_cpu"]
-    arguments = [ready.artifact.path, str(Path(ready.reference.path) / "inputs.npz"), str(cell.threads), "2"]
+    arguments = [ready.artifact.path, str(Path(ready.reference.path) / "inputs.npz"), str(cell.threads), "0.2"]
     loop = subprocess.Popen(
-        [sys.executable, "-c", BARE_LOOP, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", BARE_LOOP, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment(cell.threads),
     )
 
     def other() -> float:
@@ -184,7 +193,7 @@ def against_bare_loop(bench: Bench, model: str, repeats: int) -> dict[str, objec
 
     try:
         other()
-        return truth(bench, model, "ort_cpu", other, repeats) | {"theirs": "bare loop"}
+        return truth(bench, model, "ort_cpu", other, 10 * repeats, 0.2) | {"theirs": "bare loop"}
     finally:
         loop.kill()
 
@@ -204,9 +213,7 @@ def main() -> None:
             figures["overhead_ns"] = run.overhead_ns(Path(folder))
         if args.only in (None, "truth"):
             figures["truth"] = [
-                f(bench, model, 2 * args.repeats)
-                for model in MODELS
-                for f in (against_benchmark_app, against_bare_loop)
+                f(bench, model, args.repeats) for model in MODELS for f in (against_benchmark_app, against_bare_loop)
             ]
         if args.only in (None, "repeatability"):
             figures["repeatability"] = repeatability(bench, args.repeats)

@@ -38,7 +38,7 @@ class Progress:
         )  # fmt: skip
         self._task = self._bar.add_task("preparing", total=total, completed=have, left="")
         self._drawn = 0.0
-        self._group_begun = 0.0
+        self._current: Group | None = None
         self._waiting = list(plan.groups)
 
     def __enter__(self) -> Progress:
@@ -62,14 +62,13 @@ class Progress:
 
     def group(self, members: Group) -> None:
         """A group begins."""
-        self._group_begun = time.monotonic()
+        self._current = members
         self._waiting = [g for g in self._waiting if g.key != members.key]
         if not self._console.is_terminal:
             names = ", ".join(cell.title for cell in members.cells)
             self.note(
                 f"{members.cells[0].backbone.name}: measuring {names} in turn, about {show_seconds(self._left(members))}"
             )
-        self._current = members
 
     def doing(self, what: str, cell: Cell) -> None:
         """A cell is being loaded, verified or warmed."""
@@ -105,7 +104,7 @@ class Progress:
 
     def _time_left(self, spent_s: float) -> str:
         rules = self._plan.rules
-        now = max(0.0, self._left(self._current) - spent_s)
+        now = max(0.0, self._left(self._current) - spent_s) if self._current else 0.0
         rest = sum(expected_s(group, rules) for group in self._waiting)
         return f"at most {show_seconds(now + rest)} left"
 
