@@ -55,8 +55,8 @@ def count_cpus(spec: str) -> int:
     """How many processors a list such as `0-3,6` names. Raises ValueError where it is none."""
     chosen: set[int] = set()
     for part in spec.split(","):
-        first, _, last = part.partition("-")
-        low, high = int(first), int(last or first)
+        first, dash, last = part.partition("-")
+        low, high = int(first), int(last if dash else first)
         if high < low or low < 0:
             raise ValueError(f"not a range of processors: {part!r}")
         chosen.update(range(low, high + 1))
