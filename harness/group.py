@@ -102,13 +102,16 @@ def measure(group: Group, prepared: Prepared, settings: Settings) -> tuple[list[
     records = {key: summary.failed(blank[key], error) for key, error in prepared.failed.items() if key in cells}
     waiting = [key for key in cells if key not in records]
     samples: list[Samples] = []
+    parts = 0
     while waiting:
-        part = _Part(group, {key: (cells[key], prepared.ready[key]) for key in waiting}, settings)
+        first_process = parts * settings.rules.processes
+        part = _Part(group, {key: (cells[key], prepared.ready[key]) for key in waiting}, settings, first_process)
+        parts += 1
         done, left = part.run({key: blank[key] for key in waiting})
         for key in done:
             if key not in records:  # the baseline of an earlier part stays as it was measured there
                 records[key] = done[key]
-                samples += part.trace.of(key)
+        samples += part.trace.samples  # the baseline's too: the ratios of this part were computed with them
         waiting = [key for key in left if key not in records]
         if waiting and group.baseline in part.opened_once:
             waiting = [group.baseline, *waiting]
@@ -125,14 +128,16 @@ def _blank(group: Group, key: str, cell: Cell, cells: Mapping[str, Cell], prepar
 class _Part:
     """As many cells of a group as fit in memory together, the baseline always among them."""
 
-    def __init__(self, group: Group, cells: Mapping[str, tuple[Cell, Ready]], settings: Settings) -> None:
+    def __init__(
+        self, group: Group, cells: Mapping[str, tuple[Cell, Ready]], settings: Settings, first_process: int
+    ) -> None:
+        self.first_process = first_process
         self.group = group
         self.cells = cells
         self.settings = settings
         self.trace = Trace()
         self.opened_once: set[str] = set()
         self._records: dict[str, Record] = {}
-        self._begun: dict[str, float] = {}
 
     def run(self, blank: Mapping[str, Record]) -> tuple[dict[str, Record], list[str]]:
         """Records of the cells that were measured or failed, and the keys that did not fit."""
@@ -148,7 +153,8 @@ class _Part:
                 def watch(key: str, number: int, trace: Trace, names: Mapping[str, Cell] = names) -> None:
                     self.settings.watch(names[key], number, trace, len(names))
 
-                schedule.measure(stations, self.group.baseline, self.settings.rules, process, self.trace, watch)
+                rules, base = self.settings.rules, self.group.baseline
+                schedule.measure(stations, base, rules, process, self.trace, watch, self.first_process)
                 self._close(stations)
         finished = {k: self._finish(k) for k in self.cells if k in self.opened_once or k in self.trace.lost}
         return finished, [key for key in self.cells if key not in finished]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
@@ -49,17 +50,18 @@ def prepare(cells: Mapping[str, Cell], cache: Cache, logs: Path, jobs: int, tell
         by_backbone.setdefault(cell.backbone, {})[key] = cell
     ready: dict[str, Ready] = {}
     failed: dict[str, BackbenchError] = {}
+    stop = threading.Event()
     with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
-        line = [pool.submit(_Line(b, cache, logs, tell).prepare, group) for b, group in by_backbone.items()]
-        _gather(line, pool)
-        for future in line:
+        lines = [pool.submit(_Line(b, cache, logs, tell, stop).prepare, group) for b, group in by_backbone.items()]
+        _gather(lines, pool, stop)
+        for future in lines:
             done = future.result()
             ready |= done.ready
             failed |= done.failed
     return Prepared(ready, failed)
 
 
-def _gather(futures: Sequence[Future[Any]], pool: ThreadPoolExecutor) -> None:
+def _gather(futures: Sequence[Future[Any]], pool: ThreadPoolExecutor, stop: threading.Event) -> None:
     """Wait for all; on the first exception that is not a cell's own, start nothing more."""
     waiting = set(futures)
     try:
@@ -68,6 +70,7 @@ def _gather(futures: Sequence[Future[Any]], pool: ThreadPoolExecutor) -> None:
             for future in done:
                 future.result()
     except BaseException:
+        stop.set()  # first, or a thread whose worker is killed would go on with the next exporter
         pool.shutdown(wait=False, cancel_futures=True)
         Worker.kill_all()
         raise
@@ -76,7 +79,8 @@ def _gather(futures: Sequence[Future[Any]], pool: ThreadPoolExecutor) -> None:
 class _Line:
     """Prepares the cells of one backbone, one step after another."""
 
-    def __init__(self, backbone: Backbone, cache: Cache, logs: Path, tell: Tell) -> None:
+    def __init__(self, backbone: Backbone, cache: Cache, logs: Path, tell: Tell, stop: threading.Event) -> None:
+        self.stop = stop
         self.backbone = backbone
         self.cache = cache
         self.log = logs / f"prepare-{backbone.name}-{codec.key(backbone)}.log"
@@ -98,13 +102,18 @@ class _Line:
                 failed[key] = error
         return Prepared(ready, failed)
 
+    def _worker(self, purpose: str) -> Worker:
+        if self.stop.is_set():
+            raise StoreFailed("interrupted before everything was prepared", "repeat the command")
+        return Worker(self.log, name=f"{self.backbone.name} ({purpose})")
+
     def _source_and_reference(self, stack: ExitStack) -> tuple[Artifact, Artifact]:
         """The artifact that the chain begins with, and the reference; one worker makes both, if they are to be made."""
         workers: list[Worker] = []
 
         def worker() -> Worker:
             if not workers:
-                workers.append(stack.enter_context(Worker(self.log, name=f"{self.backbone.name} (reference)")))
+                workers.append(stack.enter_context(self._worker("reference")))
             return workers[0]
 
         source = self._onnx_source(worker) if self.backbone.path else self._snapshot(worker)
@@ -229,7 +238,7 @@ class _Line:
 
         def make(folder: Path) -> Export:
             self.tell(f"{self.backbone.name}: {name}")
-            with Worker(self.log, name=f"{self.backbone.name} ({name})") as worker:
+            with self._worker(name) as worker:
                 reply = worker.ask(
                     "export",
                     EXPORT_TIMEOUT_S,

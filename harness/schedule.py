@@ -60,10 +60,17 @@ def pace_of(rules: Rules) -> Pace:
 
 
 def measure(
-    subjects: Mapping[str, Subject], baseline: str, rules: Rules, process: int, trace: Trace, watch: Watch
+    subjects: Mapping[str, Subject],
+    baseline: str,
+    rules: Rules,
+    process: int,
+    trace: Trace,
+    watch: Watch,
+    numbered_from: int = 0,
 ) -> None:
     """Measure one process of every subject, adding to `trace`: rounds until the rules are met for this process's share.
 
+    `process` counts from 0; `numbered_from` is added to the number that its samples carry.
     A subject that fails is noted in `trace.lost` and left out from then on; the others go on.
     """
     pace = pace_of(rules)
@@ -89,7 +96,7 @@ def measure(
             except BackbenchError as error:
                 trace.lost[key] = error
             else:
-                trace.samples.append(Samples(key, process, number, place, burst))
+                trace.samples.append(Samples(key, numbered_from + process, number, place, burst))
 
 
 def _seed(rules: Rules, process: int) -> int:

@@ -185,6 +185,20 @@ def test_processes_are_fresh_and_their_samples_told_apart(tmp_path: Path) -> Non
     assert {s.process for s in samples} == {0, 1, 2}
 
 
+def test_a_group_that_does_not_fit_in_memory_is_split_and_each_part_has_the_baseline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from harness import machine
+
+    monkeypatch.setattr(machine, "available_bytes", lambda: 0)
+    made = _plan(tmp_path, [_fake(), _fake(latency_ns=500_000), _fake(latency_ns=250_000)], baseline="fake")
+    _carry_out(tmp_path, made)
+    records = store.read_records(tmp_path / "run")
+    assert sorted(r.speedup["compute"].ratio.value for r in records if not r.is_baseline) == pytest.approx([2.0, 4.0])
+    base = {s.process for s in store.read_samples(tmp_path / "run") if s.key == records[0].baseline}
+    assert base == {0, 1}, "the baseline is measured with each part, and its samples are kept"
+
+
 def test_statistics_can_be_computed_again_from_the_samples(tmp_path: Path) -> None:
     from harness import summary
 
