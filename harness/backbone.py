@@ -6,6 +6,7 @@ import json
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,15 @@ from harness import torchvision_ops
 from harness.errors import BackbenchError, SourceInvalid, UnknownName
 from harness.images import natural_images
 from harness.model import Artifact, Backbone, Export, TensorSpec
-from harness.weights import load_checkpoint, load_pretrained
+from harness.onnx_file import first_line
+from harness.weights import fill, load_checkpoint, load_pretrained
 
 CONFIG, WEIGHTS = "backbone.json", "weights.pt"
 _CALIBRATION_IMAGES, _CALIBRATION_BATCHES = 16, 2
+_CLOSED, _ADDED = 0.1, ("bias", "token", "pos", "embed")
 _BRANCH_SCALE = 0.3
 """Of the order that trained residual branches have; deep nets stay in range with it."""
+_SIZE_HINT = "try without --input-size: the backbone's own size always runs"
 _DATA_KEYS = ("mean", "std", "interpolation", "crop_pct", "crop_mode")
 
 
@@ -35,10 +39,13 @@ def make(backbone: Backbone, folder: Path) -> Export:
     torch.manual_seed(backbone.seed)
     model, options = _create(backbone)
     shape = _input_shape(model, backbone)
-    if backbone.weights == "random":
-        _make_lively(model, shape, backbone.seed)
-    model.eval()
-    specs = _output_specs(model, shape)
+    try:
+        if backbone.weights == "random":
+            _make_lively(model, shape, backbone.seed)
+        specs = _output_specs(model.eval(), shape)
+    except (RuntimeError, ValueError, AssertionError) as error:
+        size = "x".join(map(str, shape))
+        raise SourceInvalid(f"{backbone.name} does not run on {size}: {first_line(error)}", _SIZE_HINT) from error
     config = {
         "name": backbone.name,
         "options": options,
@@ -95,26 +102,51 @@ def _create(backbone: Backbone) -> tuple[Any, dict[str, Any]]:
         options["img_size"] = backbone.input_size
     if backbone.weights == "pretrained":
         return load_pretrained(timm, backbone.name, options), options
-    state = None
-    if backbone.weights != "random":
-        state, classes = load_checkpoint(Path(backbone.weights), backbone.name, timm)
-        options |= {"num_classes": classes} if classes and not backbone.features_only else {}
+    if backbone.weights == "random":
+        return _create_plain(timm, backbone.name, options), options
+    state, classes = load_checkpoint(Path(backbone.weights), backbone.name, timm)
+    if not backbone.features_only:
+        options |= {"num_classes": classes} if classes else {}
+    return _with_checkpoint(timm, backbone, options, state, classes), options
+
+
+def _with_checkpoint(
+    timm: Any, backbone: Backbone, options: Mapping[str, Any], state: Mapping[str, Any], classes: int
+) -> Any:
+    """The model with a checkpoint's weights: as they are where they fit, else carried over as timm does with its own.
+
+    A feature net names its layers differently from the classifier it comes from, and a position embedding has one size.
+    """
     model = _create_plain(timm, backbone.name, options)
-    if state is not None:
-        from harness.weights import fill
-
+    try:
         fill(model, state, backbone)
-    return model, options
+        return model
+    except SourceInvalid:
+        if not options.keys() & {"features_only", "img_size"}:
+            raise
+    headless = {"num_classes": 0} if backbone.features_only else {}
+    head: dict[str, Any] = {"num_classes": classes} if classes else headless
+    tried = [head, head | {"img_size": options["img_size"]}] if "img_size" in options else [head]
+    while True:  # the classifier at its own size, then at the one asked for: the checkpoint is of one of them
+        classifier = _create_plain(timm, backbone.name, tried.pop())
+        try:
+            fill(classifier, state, replace(backbone, features_only=False))
+            break
+        except SourceInvalid:
+            if not tried:
+                raise
+    overlay = {"state_dict": classifier.state_dict(), "label_offset": 0, "num_classes": classes}
+    return _create_plain(timm, backbone.name, {**options, "pretrained_cfg_overlay": overlay}, pretrained=True)
 
 
-def _create_plain(timm: Any, name: str, options: Mapping[str, Any]) -> Any:
+def _create_plain(timm: Any, name: str, options: Mapping[str, Any], pretrained: bool = False) -> Any:
     try:
         with _quiet():
-            return timm.create_model(name, pretrained=False, **options)
+            return timm.create_model(name, pretrained=pretrained, **options)
     except BackbenchError:
         raise
     except Exception as error:
-        said = ", ".join(f"{key}={value}" for key, value in options.items())
+        said = ", ".join(f"{key}={value}" for key, value in options.items() if key != "pretrained_cfg_overlay")
         raise SourceInvalid(
             f"timm cannot create {name} ({said}): {error}", "try without --input-size or features"
         ) from error
@@ -179,21 +211,19 @@ def _make_lively(model: Any, shape: tuple[int, int, int], seed: int) -> None:
 
 
 def _open_branches(model: Any) -> None:
-    """Raise the scales that are constant and next to nothing: norms' weights and layer scales."""
+    """Raise the factors that are constant and next to nothing, whatever their family calls them.
+
+    `gamma`, `ls1`, `alpha`, `gain`, `weight` of a norm: told by their values, because a list of names misses NFNet and
+    ResMLP. A constant that is added (bias, token, position embedding) silences nothing.
+    """
     import torch
 
-    norms = (torch.nn.modules.batchnorm._BatchNorm, torch.nn.LayerNorm, torch.nn.GroupNorm)
-    for module in model.modules():
-        for name, scale in module.named_parameters(recurse=False):
-            is_scale = name.startswith("gamma") or (name == "weight" and isinstance(module, norms))
-            if (
-                is_scale
-                and scale.numel() > 1
-                and bool((scale == scale.flatten()[0]).all())
-                and abs(scale.flatten()[0]) < 0.1
-            ):
-                with torch.no_grad():
-                    scale.fill_(_BRANCH_SCALE)
+    for name, scale in model.named_parameters():
+        if any(part in name.rpartition(".")[2] for part in _ADDED) or not scale.numel():
+            continue
+        if scale.abs().max() < _CLOSED and scale.min() == scale.max():
+            with torch.no_grad():
+                scale.fill_(_BRANCH_SCALE)
 
 
 def _fill_constant_weights(model: Any) -> None:

@@ -62,7 +62,15 @@ def test_outputs_of_random_weights_differ_between_inputs(name: str, size: int, t
 
 
 @pytest.mark.parametrize(
-    ("name", "size"), [("resnet18", 64), ("convnext_atto", 64), ("test_vit", 160), ("cait_xxs24_224", 224)]
+    ("name", "size"),
+    [
+        ("resnet18", 64),
+        ("convnext_atto", 64),
+        ("test_vit", 160),
+        ("cait_xxs24_224", 224),
+        ("test_nfnet", 96),
+        ("resmlp_12_224", 224),
+    ],
 )
 def test_no_part_of_a_random_backbone_is_silent(name: str, size: int, tmp_path: Path) -> None:
     """An error in any block must show in the output, or verification passes what it should not."""
@@ -70,9 +78,16 @@ def test_no_part_of_a_random_backbone_is_silent(name: str, size: int, tmp_path: 
     images = natural_images(2, 3, size, size, seed=0)
     (whole,) = nets.outputs_of(kept, images)
     model = backbone.load(kept)
-    last = [m for m in model.modules() if isinstance(m, (torch.nn.Conv2d, torch.nn.Linear))][-3]
+    # a squeeze-excite gate (NFNet's `attn_last`) is a sigmoid near 1/2, and moves outputs by less than 1e-3 however it is
+    layers = [
+        m
+        for key, m in model.named_modules()
+        if isinstance(m, (torch.nn.Conv2d, torch.nn.Linear)) and "attn_last" not in key
+    ]
+    last = layers[-3]
     with torch.no_grad():
-        last.weight.mul_(1.5)
+        # noise, because NFNet's standardised weights make a factor disappear
+        last.weight.add_(last.weight.std() * torch.randn(last.weight.shape, generator=torch.Generator().manual_seed(0)))
         changed = model(torch.from_numpy(images)).numpy()
     assert nets.rel_l2(changed, whole) > 1e-3
 
@@ -170,6 +185,37 @@ def test_features_take_a_classifiers_checkpoint(state: State, tmp_path: Path) ->
     asked = replace(SMALL, weights=str(tmp_path / "whole.pth"), features_only=True)
     made = nets.snapshot(asked, tmp_path / "made")
     assert len(made.outputs) == 5
+
+
+@pytest.mark.parametrize("name", ["test_vit", "test_convnext", "swin_tiny_patch4_window7_224"])
+def test_features_renamed_by_timm_hold_the_checkpoints_weights(name: str, tmp_path: Path) -> None:
+    """A feature net's keys differ from the classifier's here (`stages_0.…`, `model.blocks.0.…`)."""
+    whole = nets.snapshot(Backbone(name, seed=3), tmp_path / "whole")
+    path = str(Path(whole.path) / backbone.WEIGHTS)
+    made = nets.snapshot(Backbone(name, weights=path, features_only=True), tmp_path / "made")
+    _, channels, height, width = made.inputs[0].shape
+    images = natural_images(1, int(channels), int(height), int(width), seed=0)
+    with torch.inference_mode():
+        layers = backbone.load(whole).forward_intermediates(torch.from_numpy(images), intermediates_only=True)
+    last = layers[-1].numpy()
+    feature = nets.outputs_of(made, images)[-1]
+    feature = feature if feature.shape == last.shape else feature.transpose(0, 3, 1, 2)
+    assert nets.rel_l2(feature, last) < 1e-5
+
+
+def test_a_checkpoint_of_a_fixed_size_is_carried_over_to_another(tmp_path: Path) -> None:
+    whole = nets.snapshot(Backbone("test_vit"), tmp_path / "whole")
+    asked = Backbone("test_vit", weights=str(Path(whole.path) / backbone.WEIGHTS), input_size=96)
+    made = backbone.load(nets.snapshot(asked, tmp_path / "made")).state_dict()
+    own = backbone.load(whole).state_dict()
+    assert made["pos_embed"].shape != own["pos_embed"].shape
+    assert all(torch.equal(made[key], own[key]) for key in own if key != "pos_embed")
+
+
+@pytest.mark.parametrize(("name", "size"), [("levit_128s", 100), ("test_convnext", 7)])
+def test_a_size_that_only_running_it_shows_to_be_impossible_is_named(name: str, size: int, tmp_path: Path) -> None:
+    with pytest.raises(SourceInvalid, match=f"{name} does not run on 3x{size}x{size}"):
+        backbone.make(Backbone(name, input_size=size), tmp_path)
 
 
 class _Evil:
