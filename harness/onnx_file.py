@@ -59,20 +59,27 @@ def _external_files(model: Any, path: Path) -> list[Path]:
     folder = path.resolve().parent
     files: dict[str, Path] = {}
     for tensor in _tensors(model):
-        for entry in tensor.external_data:
-            if entry.key == "location" and entry.value not in files:
-                file = folder / entry.value
-                if Path(entry.value).is_absolute() or not file.resolve().is_relative_to(folder):
-                    raise SourceInvalid(
-                        f"{path} keeps weights outside its folder: {entry.value!r} (tensor {tensor.name!r})",
-                        "such files can read anything on this machine; save it with its weights beside it",
-                    )
-                if not file.is_file():
-                    raise SourceInvalid(
-                        f"{path} needs {entry.value!r} beside it, which is missing", "copy that file too"
-                    )
-                files[entry.value] = file
+        kept = {entry.key: entry.value for entry in tensor.external_data}
+        if (location := kept.get("location")) is None:
+            continue
+        if location not in files:
+            files[location] = _beside(folder, location, path, tensor.name)
+        end = int(kept.get("offset", 0)) + int(kept.get("length", 0))
+        if files[location].stat().st_size < end:
+            raise SourceInvalid(f"{location!r}, which holds weights of {path}, is truncated", "copy that file again")
     return list(files.values())
+
+
+def _beside(folder: Path, location: str, path: Path, tensor: str) -> Path:
+    file = folder / location
+    if Path(location).is_absolute() or not file.resolve().is_relative_to(folder):
+        raise SourceInvalid(
+            f"{path} keeps weights outside its folder: {location!r} (tensor {tensor!r})",
+            "such files can read anything on this machine; save it with its weights beside it",
+        )
+    if not file.is_file():
+        raise SourceInvalid(f"{path} needs {location!r} beside it, which is missing", "copy that file too")
+    return file
 
 
 def _tensors(model: Any) -> Iterator[Any]:

@@ -148,7 +148,7 @@ class _Line:
             "timm",
             checkpoint,
             options,
-            versions | {"source": _source_digest("harness.backbone", "harness.images")},
+            versions | {"source": _source_digest("harness.backbone", "harness.weights", "harness.images")},
         )
 
         def make(folder: Path) -> Export:

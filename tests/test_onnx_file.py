@@ -179,6 +179,13 @@ def test_missing_weights_are_named(tmp_path: Path) -> None:
         onnx_file.inspect(path)
 
 
+def test_truncated_weights_are_named(tmp_path: Path) -> None:
+    path = _write(_model(_external("weights.bin")), tmp_path / "model.onnx")
+    (tmp_path / "weights.bin").write_bytes(WEIGHT.tobytes()[:-1])
+    with pytest.raises(SourceInvalid, match=r"'weights.bin', which holds weights of .*, is truncated"):
+        onnx_file.inspect(path)
+
+
 def test_weights_beside_the_model_are_read_and_count(tmp_path: Path) -> None:
     path = _write(_model(_external("weights.bin")), tmp_path / "model.onnx")
     (tmp_path / "weights.bin").write_bytes(WEIGHT.tobytes())
