@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -198,14 +199,17 @@ def _override_runtimes(merged: dict[str, Any], matrix: Mapping[str, Any]) -> Non
     if not matrix["options"]:
         return
     listed = merged.get("runtimes", [])
-    entries: list[dict[str, Any]] = [{"name": entry} if isinstance(entry, str) else dict(entry) for entry in listed]
-    names = [entry.get("name") for entry in entries]
+    if not isinstance(listed, list):
+        return  # a mistake, which the check of the whole plan reports with its line
+    entries: list[Any] = [{"name": entry} if isinstance(entry, str) else copy.copy(entry) for entry in listed]
+    named: list[dict[str, Any]] = [entry for entry in entries if isinstance(entry, dict)]
     for runtime, options in matrix["options"].items():
-        if runtime not in names:
+        if runtime not in [entry.get("name") for entry in named]:
             raise PlanInvalid(
                 f"an option is given for {runtime!r}, which the plan does not measure", f"add -r {runtime}"
             )
-        for entry in entries:
-            if entry.get("name") == runtime:
-                entry["options"] = {**entry.get("options", {}), **options}
+        for entry in named:
+            given = entry.get("options", {})
+            if entry.get("name") == runtime and isinstance(given, dict):
+                entry["options"] = {**given, **options}
     merged["runtimes"] = entries
