@@ -32,7 +32,7 @@ def samples(data: dict[str, Any]) -> dict[str, Any]:
 def _current(
     kind: Kind, data: dict[str, Any], steps: Mapping[tuple[Kind, int], Step] = _STEPS, current: int = SCHEMA
 ) -> dict[str, Any]:
-    version = data.get("schema")
+    version = data.get("schema") if isinstance(data, dict) else None
     if not isinstance(version, int) or version > current:
         raise StoreFailed(
             f"a {kind} of schema {version!r}; this Backbench reads up to {current}",

@@ -67,8 +67,12 @@ def main() -> NoReturn:
     except click.ClickException as error:
         error.show()
         code = error.exit_code
-    except (click.Abort, KeyboardInterrupt):
+    except KeyboardInterrupt:
         _end(_INTERRUPTED, "interrupted")
+    except click.Abort as abort:  # click makes one of Ctrl-C too, and of a question that was not answered with yes
+        if isinstance(abort.__cause__, KeyboardInterrupt):
+            _end(_INTERRUPTED, "interrupted")
+        _end(1, "aborted: nothing was started (--yes answers the question beforehand)")
     except BackbenchError as error:
         _end(error.exit_code, f"error: {error}")
     except BrokenPipeError:  # the reader (`| head`) has gone

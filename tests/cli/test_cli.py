@@ -479,7 +479,7 @@ def test_a_report_of_a_folder_without_a_run_says_so(desk: Desk) -> None:
     assert "Traceback" not in said.err
 
 
-@pytest.mark.parametrize("head", ["{}", "{", '{"schema": 99}'])
+@pytest.mark.parametrize("head", ["{}", "{", "[1]", '{"schema": 99}'])
 def test_a_report_of_a_damaged_head_says_so(desk: Desk, head: str) -> None:
     (desk.folder / "run.json").write_text(head)
     said = desk.runs("report", ".")
