@@ -14,23 +14,23 @@ _STEPS: Mapping[tuple[Kind, int], Step] = {}
 """(kind, schema it reads) -> function to the next schema. Schema 1 is the first: there are no steps yet."""
 
 
-def run(data: dict[str, Any]) -> dict[str, Any]:
+def run(data: Any) -> dict[str, Any]:
     """`run.json` in the current schema."""
     return _current("run", data)
 
 
-def record(data: dict[str, Any]) -> dict[str, Any]:
+def record(data: Any) -> dict[str, Any]:
     """A line of `records.jsonl` in the current schema."""
     return _current("record", data)
 
 
-def samples(data: dict[str, Any]) -> dict[str, Any]:
+def samples(data: Any) -> dict[str, Any]:
     """A line of `samples.jsonl` in the current schema."""
     return _current("samples", data)
 
 
 def _current(
-    kind: Kind, data: dict[str, Any], steps: Mapping[tuple[Kind, int], Step] = _STEPS, current: int = SCHEMA
+    kind: Kind, data: Any, steps: Mapping[tuple[Kind, int], Step] = _STEPS, current: int = SCHEMA
 ) -> dict[str, Any]:
     version = data.get("schema") if isinstance(data, dict) else None
     if not isinstance(version, int) or version > current:
@@ -43,4 +43,4 @@ def _current(
             data = steps[kind, version](data)
         version += 1
         data = data | {"schema": version}
-    return data
+    return dict(data)
