@@ -127,7 +127,7 @@ def seal(
     attempts: tuple[Attempt, ...] = (),
 ) -> Artifact:
     """Digest what an exporter wrote into `folder`, write the manifest beside it, and give the artifact."""
-    files = {name: _sha256(folder / name) for name in _files(folder)}
+    files = {name: sha256(folder / name) for name in _files(folder)}
     if not files or not (folder / export.file).exists():
         raise ExportFailed(f"the exporter wrote no {export.file!r} into its folder", "this is a fault of the exporter")
     artifact = Artifact(
@@ -157,7 +157,7 @@ def unseal(folder: Path) -> Artifact:
     """The artifact in `folder`, checked against its manifest. Raises `StoreFailed` where a file differs."""
     manifest = json.loads((folder / _MANIFEST).read_text())
     for name, digest in manifest["files"].items():
-        if _sha256(folder / name) != digest:
+        if sha256(folder / name) != digest:
             raise StoreFailed(f"{name} is not the file that was written")
     artifact = codec.decode(Artifact, manifest["artifact"])
     return replace(artifact, path=str((folder / manifest["file"]).resolve()))
@@ -168,7 +168,8 @@ def _files(folder: Path) -> list[str]:
     return sorted(name for name in names if name != _MANIFEST)
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """sha256 (hex) of a file. Raises OSError."""
     with path.open("rb") as file:
         if hasattr(hashlib, "file_digest"):
             return hashlib.file_digest(file, "sha256").hexdigest()

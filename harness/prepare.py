@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import codec, registry, route
-from harness.cache import Cache
+from harness.cache import Cache, sha256
 from harness.errors import BackbenchError, ExportFailed, StoreFailed
 from harness.launch import Worker
 from harness.model import JSON, Artifact, Attempt, Backbone, Cell, Export, Recipe, Request
@@ -139,7 +139,7 @@ class _Line:
 
     def _snapshot(self, worker: Callable[[], Worker]) -> Artifact:
         backbone = self.backbone
-        checkpoint = "" if backbone.weights in ("random", "pretrained") else file_digest(Path(backbone.weights))
+        checkpoint = "" if backbone.weights in ("random", "pretrained") else sha256(Path(backbone.weights))
         options: Mapping[str, JSON] = codec.encode(
             replace(backbone, weights="file" if checkpoint else backbone.weights)
         )
@@ -262,12 +262,3 @@ def _source_digest(*modules: str) -> str:
         if spec is not None and spec.origin is not None:
             digest.update(Path(spec.origin).read_bytes())
     return digest.hexdigest()[:16]
-
-
-def file_digest(path: Path) -> str:
-    """sha256 (hex) of a file. Raises OSError."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
