@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
@@ -51,5 +51,20 @@ def digest(value: object) -> str:
 
 
 def key(value: object) -> str:
-    """Short stable hash that names a cell or a group: the first 12 hex digits of `digest`."""
-    return digest(value)[:12]
+    """Short stable hash that names a cell or a group: the first 12 hex digits of `digest`.
+
+    Fields marked `harness.model.LATER` are left out while they have their default.
+    """
+    return digest(_keyed(value))[:12]
+
+
+def _keyed(value: object) -> object:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {
+            f.name: _keyed(held)
+            for f in dataclasses.fields(value)
+            if (held := getattr(value, f.name)) != f.default or not f.metadata.get("later")
+        }
+    if isinstance(value, Mapping):
+        return {name: _keyed(held) for name, held in value.items()}
+    return [_keyed(held) for held in value] if isinstance(value, (list, tuple)) else value

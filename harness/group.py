@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -182,7 +183,8 @@ class _Part:
                     Worker(
                         log,
                         prefix=pinned(cell.cpus),
-                        env=environment(cell.threads),
+                        python=cell.python or sys.executable,
+                        env=environment(cell.threads, cell.python),
                         name=f"{cell.backbone.name} {cell.title}",
                     )
                 )

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar
 
+from harness import interpreter
 from harness.errors import WorkerCrashed, WorkerFailed, WorkerTimedOut, from_wire
 
 # What a worker inherits. Everything else (a stray PYTHONWARNINGS, LD_PRELOAD, OMP_PLACES of somebody's shell) would
@@ -34,9 +35,15 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS
 _GRACE_S = 5.0
 
 
-def environment(threads: int = 0) -> dict[str, str]:
-    """The environment of a worker: a whitelist, the thread count where one is given, and nothing else."""
+def environment(threads: int = 0, python: str = "") -> dict[str, str]:
+    """The environment of a worker: a whitelist, the thread count where one is given, and nothing else.
+
+    For a worker in another interpreter (`python`), what leads to this one's libraries is replaced by Backbench's code alone.
+    """
     env = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    if python:
+        env.pop("VIRTUAL_ENV", None)
+        env["PYTHONPATH"] = str(interpreter.code_path())
     env |= {"PYTHONUNBUFFERED": "1", "PYTHONHASHSEED": "0", "PYTHONNOUSERSITE": "1", "TQDM_DISABLE": "1"}
     if threads:
         env |= dict.fromkeys(_THREAD_VARIABLES, str(threads))

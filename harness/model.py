@@ -25,6 +25,8 @@ PRECISIONS: tuple[Precision, ...] = ("fp32", "tf32", "fp16", "bf16", "int8")
 Scope = Literal["compute", "end_to_end"]
 """`compute`: run + sync, inputs already where the device reads them. `end_to_end`: bind + run + sync + fetch."""
 SCOPES: tuple[Scope, ...] = ("compute", "end_to_end")
+LATER: Mapping[str, bool] = {"later": True}
+"""Metadata of a field that a class was given later: at its default, `codec.key` leaves it out, and no key changes."""
 Outcome = Literal["ok", "unsupported", "failed", "crashed", "timed_out", "wrong_output"]
 Trust = Literal["trusted", "caution", "untrusted"]
 
@@ -150,6 +152,8 @@ class Cell:
     """Processors the worker is pinned to, as `taskset -c` takes them; empty for no pinning."""
     label: str = ""
     """Set where two cells are alike on purpose (an A/A control); part of the key."""
+    python: str = field(default="", metadata=LATER)
+    """Absolute path of the worker's interpreter; empty for the one that Backbench itself runs in."""
 
     @property
     def title(self) -> str:
@@ -158,6 +162,8 @@ class Cell:
         if self.device != "cpu":
             parts.append(self.device)
         parts += [f"{name}={value}" for name, value in sorted(self.options.items())]
+        if self.python:
+            parts.append(f"python={self.python}")
         return " ".join([*parts, f"[{self.label}]"] if self.label else parts)
 
 

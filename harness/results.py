@@ -74,6 +74,7 @@ COLUMNS: Mapping[str, Column] = {
     "device": Column("", "device", lambda _, r: r.cell.device),
     "threads": Column("", "threads an inference may use", lambda _, r: r.cell.threads),
     "options": Column("", "runtime options that differ from the defaults", lambda _, r: dict(r.cell.options)),
+    "python": Column("", "interpreter of its worker, where it is not Backbench's own", lambda _, r: r.cell.python),
     "label": Column("", "`control` for the A/A twin of the baseline", lambda _, r: r.cell.label),
     "outcome": Column("", "ok, unsupported, failed, crashed, timed_out or wrong_output", lambda _, r: r.outcome),
     "reason": Column("", "why, where the outcome is not ok", lambda _, r: r.reason),

@@ -1,0 +1,86 @@
+"""A worker in another Python environment gets Backbench's code, none of this environment's libraries, and a key."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness import codec, interpreter, launch, store
+from harness.errors import PlanInvalid
+from harness.launch import Worker
+from tests import making
+
+QUICKSTART = Path(__file__).parent.parent / "results" / "quickstart"
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The links lie in a cache of the test's own."""
+    monkeypatch.setenv("BACKBENCH_CACHE", str(tmp_path / "cache"))
+
+
+def test_a_field_that_came_later_changes_no_key() -> None:
+    for record in store.read_records(QUICKSTART):
+        assert codec.key(record.cell) == record.key
+
+
+def test_the_interpreter_is_part_of_the_key_and_of_the_title() -> None:
+    other = replace(making.FAST, python="/opt/other/bin/python")
+    assert codec.key(other) != codec.key(making.FAST)
+    assert "python=/opt/other/bin/python" in other.title
+
+
+def test_what_another_interpreter_is_given_is_the_code_alone() -> None:
+    folder = interpreter.code_path()
+    assert {path.name for path in folder.iterdir()} == set(interpreter.PACKAGES)
+    assert (folder / "harness" / "worker.py").is_file()
+    assert interpreter.code_path() == folder
+
+
+def test_a_link_whose_goal_has_gone_is_made_again() -> None:
+    folder = interpreter.code_path()
+    (folder / "harness").unlink()
+    (folder / "harness").symlink_to("/nowhere")
+    assert (interpreter.code_path() / "harness" / "worker.py").is_file()
+
+
+def test_the_search_path_of_this_environment_is_not_inherited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", "/this/one's/libraries")
+    monkeypatch.setenv("VIRTUAL_ENV", "/this/one")
+    env = launch.environment(2, sys.executable)
+    assert env["PYTHONPATH"] == str(interpreter.code_path())
+    assert "VIRTUAL_ENV" not in env
+    assert launch.environment(2)["PYTHONPATH"] == "/this/one's/libraries"
+
+
+def test_an_interpreter_that_can_run_a_worker_tells_its_versions(tmp_path: Path) -> None:
+    found = interpreter.probe(sys.executable)
+    assert found.python == sys.executable
+    assert found.version == sys.version.split()[0]
+    assert "numpy" in found.versions
+    with Worker(tmp_path / "log", python=found.python, env=launch.environment(1, found.python)) as worker:
+        assert worker.ask("devices", 60.0, runtime="fake")[0]["kind"] == "cpu"
+
+
+def test_a_path_that_is_no_interpreter_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PlanInvalid, match="no interpreter that can be started"):
+        interpreter.probe(str(tmp_path / "python"))
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("echo 'No module named pydantic' >&2; exit 1", "cannot run a worker: No module named pydantic"),
+        ("exit 7", "cannot run a worker: exit status 7"),
+        ("echo hello", "does not answer as a Python interpreter"),
+    ],
+)
+def test_an_environment_that_cannot_run_a_worker_says_why(tmp_path: Path, script: str, said: str) -> None:
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\n{script}\n")
+    python.chmod(0o755)
+    with pytest.raises(PlanInvalid, match=said):
+        interpreter.probe(str(python))
