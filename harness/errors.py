@@ -7,6 +7,7 @@
     ├── MissingLibrary       a library that a plug-in needs is not installed, or does not load
     ├── Unsupported          the request is sound, but this runtime, exporter or device cannot do it
     ├── SourceInvalid        a backbone, checkpoint or ONNX file that cannot be used
+    ├── DataInvalid          images, labels or classes that cannot be used
     ├── Offline              something has to be fetched, and there is no network
     ├── ExportFailed         an exporter did not produce an artifact
     ├── OpenFailed           a runtime did not open an artifact
@@ -68,6 +69,10 @@ class Unsupported(BackbenchError):
 
 class SourceInvalid(BackbenchError):
     """A backbone, checkpoint or ONNX file that cannot be used."""
+
+
+class DataInvalid(BackbenchError):
+    """Images, labels or classes that cannot be used; each is named."""
 
 
 class Offline(BackbenchError):
