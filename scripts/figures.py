@@ -98,14 +98,15 @@ def back_to_back(bench: Bench, model: str) -> Mapping[str, float]:
 
 
 def repeatability(bench: Bench, repeats: int) -> list[dict[str, object]]:
-    """Both ways side by side, alternated, so that the machine treats both alike."""
+    """Both ways side by side, alternated, so that the machine treats both alike. Each repeat is said as it comes."""
     rows = []
     for model in MODELS:
         ways: dict[str, list[Mapping[str, float]]] = {"interleaved": [], "back to back": []}
         for repeat in range(repeats):
-            say(f"{model}: repeat {repeat + 1} of {repeats}")
             ways["interleaved"].append(interleaved(bench, model, repeat))
             ways["back to back"].append(back_to_back(bench, model))
+            found = {way: dict(ratios[-1]) for way, ratios in ways.items()}
+            say(f"{model}: repeat {repeat + 1} of {repeats}: {json.dumps(found)}")
         for runtime in RUNTIMES[1:]:
             for way, found in ways.items():
                 values = [ratios[runtime] for ratios in found]
