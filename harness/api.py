@@ -81,6 +81,8 @@ class Runtime(ABC):
     """Import name of each library it needs -> the requirement that pip installs."""
     opset: ClassVar[int | None] = None
     """ONNX opset it needs; None leaves it to the exporter."""
+    environment: ClassVar[Mapping[str, str]] = {}
+    """Variables that its workers begin with, because a library reads them when it is loaded; they become facts."""
     static_batch: ClassVar[tuple[str, ...]] = ()
     """Device kinds that need an artifact of fixed batch size."""
     options: ClassVar[Mapping[str, JSON]] = {}

@@ -49,4 +49,17 @@ def _few_rounds(record: Record, rules: Rules) -> Finding | None:
     return Finding("few_rounds", "untrusted", seen, f"give it more time: --budget {2 * rules.budget_s:.0f}s")
 
 
-CHECKS: tuple[Check, ...] = (_wide_interval, _not_steady, _few_rounds)
+def _processors_apart(record: Record, rules: Rules) -> Finding | None:
+    speedup = record.speedup.get("compute")
+    if speedup is None or not (speedup.mixed or speedup.left_out):
+        return None
+    if speedup.mixed:
+        seen = "a hypervisor moved the processors apart for so many rounds that the speed-up is of a mixture"
+        advice = f"wait for it: --wait {max(60.0, 3 * rules.wait_s):.0f}s, or measure on a machine of its own"
+        return Finding("processors_apart", "caution", seen, advice)
+    total = speedup.rounds + speedup.left_out
+    seen = f"{speedup.left_out} of {total} rounds are not in the speed-up: a hypervisor had moved the processors apart"
+    return Finding("processors_apart", "trusted", seen, "nothing to do; latencies are of all rounds")
+
+
+CHECKS: tuple[Check, ...] = (_wide_interval, _not_steady, _few_rounds, _processors_apart)

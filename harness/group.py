@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness import codec, machine, registry, schedule, summary
+from harness import clock, codec, core_to_core, machine, registry, schedule, summary
 from harness.errors import BackbenchError, OpenFailed
 from harness.launch import Worker, environment, pinned
 from harness.model import Burst, Cell, Device, Group, Opened, Pace, Setup, Verification, Warmup
@@ -39,6 +39,8 @@ class Settings:
     say: Say
     watch: Callable[[Cell, int, Trace, int], None]
     """Called before every burst: the cell, the round, the trace, and the number of cells that are measured together."""
+    known: Path
+    """Folder for what is known of this machine from one run to the next."""
 
 
 class Station:
@@ -154,11 +156,27 @@ class _Part:
                 def watch(key: str, number: int, trace: Trace, names: Mapping[str, Cell] = names) -> None:
                     self.settings.watch(names[key], number, trace, len(names))
 
-                rules, base = self.settings.rules, self.group.baseline
-                schedule.measure(stations, base, rules, process, self.trace, watch, self.first_process)
+                self._measure(stack, stations, process, watch)
                 self._close(stations)
         finished = {k: self._finish(k) for k in self.cells if k in self.opened_once or k in self.trace.lost}
         return finished, [key for key in self.cells if key not in finished]
+
+    def _measure(self, stack: ExitStack, stations: Mapping[str, Station], process: int, watch: schedule.Watch) -> None:
+        meter = stack.enter_context(core_to_core.Meter(_processors(stations.values())))
+        file = self.settings.known / "core-to-core.json"
+        self.trace.best_ns = core_to_core.best_known(file)
+        schedule.measure(
+            stations,
+            self.group.baseline,
+            self.settings.rules,
+            process,
+            self.trace,
+            watch,
+            self.first_process,
+            meter.read,
+        )
+        if self.trace.best_ns is not None:
+            core_to_core.remember(file, self.trace.best_ns)
 
     def _finish(self, key: str) -> Record:
         record = summary.finish(self._records[key], self.trace, self.settings.rules)
@@ -184,7 +202,9 @@ class _Part:
                         log,
                         prefix=pinned(cell.cpus),
                         python=cell.python or sys.executable,
-                        env=environment(cell.threads, cell.python),
+                        env=environment(
+                            cell.threads, cell.python, registry.runtime_class(cell.runtime).environment
+                        ),
                         name=f"{cell.backbone.name} {cell.title}",
                     )
                 )
@@ -237,6 +257,12 @@ class _Part:
                 station.worker.ask("close", self.settings.rules.patience_s)
             except BackbenchError as error:
                 self.trace.lost[key] = error
+
+
+def _processors(stations: Iterable[Station]) -> list[int]:
+    """What the threads of an inference may run on; none where no session is timed by the host's clock."""
+    timed = [s for s in stations if s.opened is not None and s.opened.timer == clock.HOST and s.cell.threads > 1]
+    return sorted(set().union(*(machine.processors(s.cell.cpus) for s in timed)))
 
 
 def _cold(ready: Ready, opened: Opened) -> ColdStart:

@@ -35,8 +35,8 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS
 _GRACE_S = 5.0
 
 
-def environment(threads: int = 0, python: str = "") -> dict[str, str]:
-    """The environment of a worker: a whitelist, the thread count where one is given, and nothing else.
+def environment(threads: int = 0, python: str = "", more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of a worker: a whitelist, the thread count where one is given, `more`, and nothing else.
 
     For a worker in another interpreter (`python`), what leads to this one's libraries is replaced by Backbench's code alone.
     """
@@ -47,7 +47,7 @@ def environment(threads: int = 0, python: str = "") -> dict[str, str]:
     env |= {"PYTHONUNBUFFERED": "1", "PYTHONHASHSEED": "0", "PYTHONNOUSERSITE": "1", "TQDM_DISABLE": "1"}
     if threads:
         env |= dict.fromkeys(_THREAD_VARIABLES, str(threads))
-    return env
+    return env | dict(more or {})
 
 
 def pinned(cpus: str) -> tuple[str, ...]:

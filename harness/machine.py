@@ -26,7 +26,7 @@ def usable_cpus() -> int:
 
 def affinity_cpus() -> int:
     """Processors in this process's affinity mask."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return len(processors())
 
 
 def cpu_quota(root: Path = _CGROUP) -> float | None:
@@ -51,8 +51,10 @@ def default_threads() -> int:
     return max(1, min(usable_cpus(), physical or usable_cpus()))
 
 
-def count_cpus(spec: str) -> int:
-    """How many processors a list such as `0-3,6` names. Raises ValueError where it is none."""
+def processors(spec: str = "") -> frozenset[int]:
+    """The processors that a list such as `0-3,6` names; this process's own for "". Raises ValueError where it is none."""
+    if not spec:
+        return frozenset(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1))
     chosen: set[int] = set()
     for part in spec.split(","):
         first, dash, last = part.partition("-")
@@ -60,7 +62,7 @@ def count_cpus(spec: str) -> int:
         if high < low or low < 0:
             raise ValueError(f"not a range of processors: {part!r}")
         chosen.update(range(low, high + 1))
-    return len(chosen)
+    return frozenset(chosen)
 
 
 def available_bytes() -> int:

@@ -81,6 +81,7 @@ def rules_of(spec: Spec) -> Rules:
         processes=rules.processes,
         seed=rules.seed,
         control=rules.control,
+        wait_s=rules.wait,
         patience_s=rules.patience,
         tolerances={precision: dict(limits) for precision, limits in spec.tolerances.items()},
     )
@@ -145,7 +146,7 @@ def _check_options(runtime: str, known: Mapping[str, JSON], given: Mapping[str, 
 
 def _threads(spec: Spec, faults: list[BackbenchError]) -> int:
     try:
-        usable = min(machine.usable_cpus(), machine.count_cpus(spec.cpus)) if spec.cpus else machine.usable_cpus()
+        usable = min(machine.usable_cpus(), len(machine.processors(spec.cpus))) if spec.cpus else machine.usable_cpus()
     except ValueError as error:
         faults.append(PlanInvalid(f"--cpus {spec.cpus!r}: {error}", "give processors as 0-3 or 0,2,4"))
         return 1

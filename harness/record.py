@@ -58,7 +58,12 @@ class Speedup:
 
     ratio: Interval
     rounds: int
+    """Rounds it was computed from."""
     estimator: str
+    left_out: int = 0
+    """Rounds that were measured while the processors lay further apart than they can (`harness.core_to_core`)."""
+    mixed: bool = False
+    """True where too few rounds were undisturbed, so that it was computed from all."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +167,8 @@ class Samples:
     order: int
     """Position of the cell in the round's order."""
     burst: Burst
+    core_to_core_ns: int | None = None
+    """Round trip between the processors just before the burst; None where it cannot be read."""
     schema: int = SCHEMA
 
 
@@ -183,6 +190,8 @@ class Rules:
     seed: int = 0
     control: bool = False
     """Measure the baseline a second time under another name (A/A)."""
+    wait_s: float = 20.0
+    """How long measuring a group may wait, in all, for the processors to come together again (`harness.core_to_core`)."""
     patience_s: float = 60.0
     """How much longer than expected a worker may stay silent before it is killed (`timed_out`)."""
     tolerances: Mapping[str, Mapping[str, float]] = field(default_factory=dict)

@@ -83,7 +83,12 @@ def _measure(campaign: Campaign, groups: Sequence[Group], have: set[str]) -> Non
     cells = {codec.key(cell): cell for g in groups for cell in g.cells}
     prepared = prepare(cells, campaign.cache, store.logs, campaign.jobs, watcher.note)
     settings = group.Settings(
-        store.run.plan.rules, store.logs, campaign.cache.folder / "runtimes", watcher.doing, watcher.burst
+        store.run.plan.rules,
+        store.logs,
+        campaign.cache.folder / "runtimes",
+        watcher.doing,
+        watcher.burst,
+        campaign.cache.folder / "machine",
     )
     for members in groups:
         watcher.group(members)

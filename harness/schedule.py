@@ -5,8 +5,10 @@ Nothing here knows of processes or files: what is measured is anything that give
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -16,6 +18,9 @@ from harness.model import Burst, Pace
 from harness.record import Rules, Samples
 from harness.stats import median, ratio_interval
 
+FAR = 1.3
+"""A core-to-core reading above this multiple of the best known is far: the states lie at 1.5 to 2.0, noise below 1.15."""
+_LOOK_S = 0.25
 CHECK_EVERY = 5
 """Rounds between two looks at the intervals: a look costs the parent some milliseconds of a core that is shared."""
 
@@ -33,6 +38,10 @@ class Trace:
 
     samples: list[Samples] = field(default_factory=list)
     lost: dict[str, BackbenchError] = field(default_factory=dict)
+    best_ns: int | None = None
+    """The shortest core-to-core latency this machine is known to have."""
+    waited_s: float = 0.0
+    """Time spent waiting for the processors to come together."""
 
     def of(self, key: str) -> Iterator[Samples]:
         """The samples of one cell."""
@@ -42,9 +51,28 @@ class Trace:
         """Seconds in bursts, of all cells."""
         return sum(s.burst.seconds for s in self.samples)
 
+    def far(self, reading: int | None) -> bool:
+        """Whether the processors lay further apart than they can at a reading; False where it is not known."""
+        return reading is not None and self.best_ns is not None and reading > FAR * self.best_ns
+
+    def disturbed(self) -> frozenset[tuple[int, int, str]]:
+        """(process, round, cell) of every burst that began or ended with the processors far apart."""
+        found = {(s.process, s.round, s.key) for s in self.samples if self.far(s.core_to_core_ns)}
+        for one, following in itertools.pairwise(self.samples):
+            if one.process == following.process and self.far(following.core_to_core_ns):
+                found.add((one.process, one.round, one.key))
+        return frozenset(found)
+
 
 Watch = Callable[[str, int, Trace], None]
 """Called before every burst with the cell's key, the round and the trace; nothing may be drawn while one is timed."""
+Meter = Callable[[], int | None]
+"""Reads the core-to-core latency in nanoseconds."""
+
+
+def unread() -> int | None:
+    """A meter where there is nothing to read."""
+    return None
 
 
 def orders(keys: Sequence[str], seed: int) -> Iterator[tuple[str, ...]]:
@@ -67,6 +95,7 @@ def measure(
     trace: Trace,
     watch: Watch,
     numbered_from: int = 0,
+    meter: Meter = unread,
 ) -> None:
     """Measure one process of every subject, adding to `trace`: rounds until the rules are met for this process's share.
 
@@ -89,14 +118,30 @@ def measure(
             and on_target(trace, baseline, cells, rules)
         ):
             return
+        _wait_until_near(trace, rules, meter)
         for place, key in enumerate(cells):
             watch(key, number, trace)
+            reading = _read(trace, meter)
             try:
                 burst = subjects[key].burst(pace)
             except BackbenchError as error:
                 trace.lost[key] = error
             else:
-                trace.samples.append(Samples(key, numbered_from + process, number, place, burst))
+                trace.samples.append(Samples(key, numbered_from + process, number, place, burst, reading))
+
+
+def _read(trace: Trace, meter: Meter) -> int | None:
+    reading = meter()
+    if reading is not None:
+        trace.best_ns = reading if trace.best_ns is None else min(reading, trace.best_ns)
+    return reading
+
+
+def _wait_until_near(trace: Trace, rules: Rules, meter: Meter) -> None:
+    """Sleep while the processors are far apart and waiting may still go on: a round measured now would be left out."""
+    while trace.waited_s < rules.wait_s and trace.far(_read(trace, meter)):
+        time.sleep(_LOOK_S)
+        trace.waited_s += _LOOK_S
 
 
 def _seed(rules: Rules, process: int) -> int:
@@ -109,20 +154,43 @@ def on_target(trace: Trace, baseline: str, cells: Sequence[str], rules: Rules) -
     if not others or rules.target <= 0:
         return False
     for key in others:
-        ratios = log_ratios(trace, baseline, key)
-        if not ratios or ratio_interval(ratios, resamples=500).half_width > rules.target:
+        ratios = log_ratios(trace, baseline, key, rules)
+        if not ratios.by_process or ratio_interval(ratios.by_process, resamples=500).half_width > rules.target:
             return False
     return True
 
 
-def log_ratios(trace: Trace, baseline: str, key: str, scope: str = "compute") -> list[list[float]]:
-    """Per process, the log of baseline over cell of every round that has both (from the bursts' medians)."""
-    base = _medians(trace.of(baseline), scope)
-    cell = _medians(trace.of(key), scope)
+@dataclass(frozen=True)
+class Ratios:
+    """The log of baseline over cell of every round that counts, by process."""
+
+    by_process: tuple[tuple[float, ...], ...]
+    left_out: int
+    """Rounds that were disturbed and do not count."""
+    mixed: bool
+    """Whether disturbed rounds had to be counted, because too few others are there."""
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds count."""
+        return sum(map(len, self.by_process))
+
+
+def log_ratios(trace: Trace, baseline: str, key: str, rules: Rules, scope: str = "compute") -> Ratios:
+    """Ratios of the medians of the bursts of each round that has both cells.
+
+    Rounds with the processors far apart do not count where `rules.min_rounds` others are there.
+    """
+    base, cell = _medians(trace.of(baseline), scope), _medians(trace.of(key), scope)
+    disturbed = trace.disturbed()
+    rounds = sorted(base.keys() & cell.keys())
+    near = [r for r in rounds if (*r, baseline) not in disturbed and (*r, key) not in disturbed]
+    enough = len(near) >= min(rules.min_rounds, len(rounds))
     by_process: dict[int, list[float]] = {}
-    for process, number in sorted(base.keys() & cell.keys()):
+    for process, number in near if enough else rounds:
         by_process.setdefault(process, []).append(math.log(base[process, number] / cell[process, number]))
-    return list(by_process.values())
+    left_out = len(rounds) - len(near) if enough else 0
+    return Ratios(tuple(map(tuple, by_process.values())), left_out, not enough)
 
 
 def _medians(samples: Iterator[Samples], scope: str) -> dict[tuple[int, int], float]:

@@ -58,6 +58,7 @@ class RulesSpec(_Strict):
     processes: int = Field(default=1, ge=1, le=100)
     seed: int = 0
     control: bool = False
+    wait: Annotated[float, _quantity(units.seconds), Field(ge=0)] = 20.0
     patience: Seconds = 60.0
 
 

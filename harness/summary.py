@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from harness import checks, schedule, stats
 from harness.errors import BackbenchError, MissingLibrary, Unsupported, WorkerCrashed, WorkerTimedOut
-from harness.model import SCOPES, Cell, Facts, Outcome
+from harness.model import JSON, SCOPES, Cell, Facts, Outcome
 from harness.prepare import Ready
 from harness.record import ArtifactNote, Latency, Record, Rules, Speedup
 from harness.schedule import Trace
@@ -24,14 +24,29 @@ def latencies(trace: Trace, key: str) -> Mapping[str, Latency]:
     return {name: stats.summarise(column) for name, column in columns.items() if column}
 
 
-def speedups(trace: Trace, baseline: str, key: str) -> Mapping[str, Speedup]:
+def speedups(trace: Trace, baseline: str, key: str, rules: Rules) -> Mapping[str, Speedup]:
     """Speed-up over the baseline by scope; empty where no round has both."""
     found: dict[str, Speedup] = {}
     for scope in SCOPES:
-        if ratios := schedule.log_ratios(trace, baseline, key, scope):
-            rounds = sum(len(process) for process in ratios)
-            found[scope] = Speedup(stats.ratio_interval(ratios), rounds, stats.ESTIMATOR)
+        ratios = schedule.log_ratios(trace, baseline, key, rules, scope)
+        if ratios.by_process:
+            interval = stats.ratio_interval(ratios.by_process)
+            found[scope] = Speedup(interval, ratios.rounds, stats.ESTIMATOR, ratios.left_out, ratios.mixed)
     return found
+
+
+def _core_to_core(trace: Trace, key: str) -> JSON:
+    """What was read between the processors before this cell's bursts, in ns, and the share of bursts that was far."""
+    readings = [s.core_to_core_ns for s in trace.of(key) if s.core_to_core_ns is not None]
+    if not readings:
+        return "unavailable: no two processors of the host compute here"
+    bursts, disturbed = sum(1 for _ in trace.of(key)), trace.disturbed()
+    return {
+        "median_ns": stats.median(readings),
+        "best_ns": trace.best_ns,
+        "far_share": sum(1 for _, _, of in disturbed if of == key) / bursts,
+        "waited_s": trace.waited_s,
+    }
 
 
 def finish(record: Record, trace: Trace, rules: Rules) -> Record:
@@ -42,9 +57,10 @@ def finish(record: Record, trace: Trace, rules: Rules) -> Record:
     measured = replace(
         record,
         latency=latencies(trace, record.key),
-        speedup={} if record.is_baseline else speedups(trace, record.baseline, record.key),
+        speedup={} if record.is_baseline else speedups(trace, record.baseline, record.key, rules),
         rounds=len(mine),
         measured_s=sum(s.burst.seconds for s in mine),
+        conditions={**record.conditions, "core_to_core": _core_to_core(trace, record.key)},
     )
     trust, findings = checks.judge(measured, rules)
     return replace(measured, trust=trust, findings=findings)

@@ -6,6 +6,7 @@ stdout is moved away before anything else is imported. The process group ends wh
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import json
 import os
@@ -107,8 +108,10 @@ class Worker:
         self._bench = measure.Bench(session, *measure.batches(inputs, asked.batch))
         first_s = self._bench.first()
         loaded = usage.rss_bytes()  # before the facts are read, which may take memory of its own
+        facts = session.facts()
+        inherited = {name: os.environ.get(name) for name in plugin.environment}
         return model.Opened(
-            facts=session.facts(),
+            facts=dataclasses.replace(facts, settings={**facts.settings, **inherited}),
             import_s=import_s,
             load_s=load_s,
             first_inference_s=first_s,

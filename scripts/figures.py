@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness import cache, codec, group, machine, run, stats
+from harness import cache, codec, group, machine, registry, run, stats
 from harness.launch import Worker, environment
 from harness.model import Backbone, Cell, Group, Pace
 from harness.prepare import Prepared, Ready, prepare
@@ -67,7 +67,9 @@ def set_up(folder: Path, budget_s: float) -> Bench:
     for error in prepared.failed.values():
         raise error
     rules = Rules(budget_s=budget_s, target=0.0)
-    settings = group.Settings(rules, folder, kept.folder / "runtimes", lambda *_: None, lambda *_: None)
+    settings = group.Settings(
+        rules, folder, kept.folder / "runtimes", lambda *_: None, lambda *_: None, kept.folder / "machine"
+    )
     return Bench(cells, prepared, settings)
 
 
@@ -132,7 +134,9 @@ def truth(
     """Ratio of our `compute` median to somebody else's, alternated in bursts of `seconds`: ours, theirs, ours, …"""
     cell, pace, ratios = bench.cells[model, runtime], Pace(seconds, 0.0, 3), []
     log = bench.settings.logs / f"truth-{runtime}.log"
-    with Worker(log, env=environment(cell.threads), name=runtime) as worker:
+    with Worker(
+        log, env=environment(cell.threads, more=registry.runtime_class(cell.runtime).environment), name=runtime
+    ) as worker:
         station = group.Station(cell, bench.ready(model, runtime), worker, bench.settings.rules)
         station.open(bench.settings.runtime_caches)
         station.warm()
@@ -183,7 +187,7 @@ def against_bare_loop(bench: Bench, model: str, repeats: int) -> dict[str, objec
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env=environment(cell.threads),
+        env=environment(cell.threads, more=registry.runtime_class(cell.runtime).environment),
     )
 
     def other() -> float:

@@ -206,7 +206,8 @@ def test_statistics_can_be_computed_again_from_the_samples(tmp_path: Path) -> No
     trace = Trace(list(store.read_samples(tmp_path / "run")))
     noisy = records["noisy"]
     assert summary.latencies(trace, noisy.key) == noisy.latency
-    assert summary.speedups(trace, noisy.baseline, noisy.key) == noisy.speedup
+    rules = store.read_run(tmp_path / "run").plan.rules
+    assert summary.speedups(trace, noisy.baseline, noisy.key, rules) == noisy.speedup
 
 
 def test_a_corrupt_file_costs_only_its_own_cells(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -66,7 +67,7 @@ def test_drift_cancels_in_the_ratio() -> None:
     """The machine slows by half over the run; back to back that would be a speed-up."""
     subjects = {"base": Scripted(lambda n: 1e7 * (1 + n / 60)), "a": Scripted(lambda n: 0.5e7 * (1 + n / 60))}
     trace = _measure(subjects, RULES)
-    ratios = schedule.log_ratios(trace, "base", "a")
+    ratios = schedule.log_ratios(trace, "base", "a", RULES).by_process
     assert math.exp(ratios[0][0]) == pytest.approx(2.0, rel=1e-3)
     assert math.exp(ratios[0][-1]) == pytest.approx(2.0, rel=1e-3)
 
@@ -80,7 +81,7 @@ def test_a_cell_that_crashes_is_left_out_and_the_others_go_on() -> None:
 
 def test_a_lost_baseline_leaves_latencies_without_ratios() -> None:
     trace = _measure({"base": Scripted(lambda _: 1e7, crash_at=0), "a": Scripted(lambda _: 1e7)}, RULES)
-    assert schedule.log_ratios(trace, "base", "a") == []
+    assert schedule.log_ratios(trace, "base", "a", RULES).by_process == ()
     assert len(list(trace.of("a"))) >= RULES.min_rounds
 
 
@@ -88,9 +89,71 @@ def test_processes_share_the_budget_and_are_told_apart() -> None:
     trace = _measure({"base": Scripted(lambda _: 1e7), "a": Scripted(lambda _: 1e7)}, replace(RULES, processes=4))
     assert {sample.process for sample in trace.samples} == {0, 1, 2, 3}
     assert trace.spent_s() == pytest.approx(8.0, abs=1.0)
-    assert len(schedule.log_ratios(trace, "base", "a")) == 4
+    assert len(schedule.log_ratios(trace, "base", "a", RULES).by_process) == 4
 
 
 def test_nobody_is_asked_when_everybody_is_lost() -> None:
     trace = _measure({"base": Scripted(lambda _: 1e7, crash_at=0)}, RULES)
     assert trace.samples == []
+
+
+class Processors:
+    """A meter: processors that a hypervisor moves apart and together as scripted."""
+
+    def __init__(self, far: Callable[[int], bool]) -> None:
+        self.reads = 0
+        self._far = far
+
+    def __call__(self) -> int:
+        """300 ns together, 480 ns apart."""
+        self.reads += 1
+        return 480 if self._far(self.reads) else 300
+
+
+def _apart(far: Callable[[int], bool], rules: Rules) -> tuple[Trace, schedule.Ratios]:
+    """The baseline suffers from the distance twice as much as the other: 1.5 together, 2.0 apart."""
+    trace, meter = Trace(), Processors(far)
+
+    def latency(near: float, apart: float) -> Callable[[int], float]:
+        return lambda _: apart if far(meter.reads) else near
+
+    subjects = {"base": Scripted(latency(1.5e7, 2.4e7)), "a": Scripted(latency(1e7, 1.2e7))}
+    schedule.measure(subjects, "base", rules, 0, trace, silent, meter=meter)
+    return trace, schedule.log_ratios(trace, "base", "a", rules)
+
+
+def test_rounds_with_the_processors_far_apart_do_not_count() -> None:
+    trace, ratios = _apart(lambda n: n % 40 > 20, replace(RULES, wait_s=0.0))
+    assert ratios.by_process[0] == pytest.approx([math.log(1.5)] * ratios.rounds)
+    assert ratios.left_out > 5 and not ratios.mixed
+    assert ratios.rounds + ratios.left_out == len(list(trace.of("base")))
+
+
+def test_a_burst_that_ends_far_apart_is_disturbed_too() -> None:
+    """A reading tells of the burst that follows it, and of the one before."""
+    trace, _ = _apart(lambda n: n == 10, replace(RULES, wait_s=0.0))
+    assert len(trace.disturbed()) == 2
+
+
+def test_too_few_undisturbed_rounds_leave_a_mixture_that_says_so() -> None:
+    _, ratios = _apart(lambda n: n > 6, replace(RULES, wait_s=0.0))
+    assert ratios.mixed
+    assert ratios.left_out == 0
+
+
+def test_a_group_waits_for_the_processors_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("harness.schedule.time.sleep", slept.append)
+    trace, ratios = _apart(lambda n: 10 < n < 30, replace(RULES, wait_s=20.0))
+    assert len(ratios.by_process[0]) >= 10 and not ratios.mixed
+    assert 0 < sum(slept) < 20
+    slept.clear()
+    trace, _ = _apart(lambda n: n > 10, replace(RULES, wait_s=20.0))
+    assert sum(slept) == trace.waited_s == pytest.approx(20.0)
+
+
+def test_a_distance_that_is_always_the_same_disturbs_nothing() -> None:
+    """Two sockets of a real machine are as far apart as they are."""
+    trace, ratios = _apart(lambda _: True, RULES)
+    assert trace.disturbed() == frozenset()
+    assert trace.waited_s == 0 == ratios.left_out

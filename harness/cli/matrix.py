@@ -127,6 +127,11 @@ _MATRIX = (
         help="Stop a group once every speed-up is known this well. Default: 2%.",
     ),
     click.option(
+        "--wait",
+        type=Quantity("TIME", "seconds"),
+        help="How long a group may wait for a hypervisor to bring the processors together again. Default: 20s.",
+    ),
+    click.option(
         "--processes", type=click.IntRange(1, 100), help="Fresh processes per cell, sharing the budget. Default: 1."
     ),
     click.option(

@@ -1,0 +1,79 @@
+"""The latency between processors is read by a process of its own, and its best is kept until the machine restarts."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from harness import core_to_core, machine
+
+PROCESSORS = sorted(machine.processors())
+two = pytest.mark.skipif(len(PROCESSORS) < 2, reason="this machine has one processor")
+
+
+@two
+def test_a_reading_is_a_plausible_round_trip_and_quick() -> None:
+    with core_to_core.Meter(PROCESSORS) as meter:
+        readings = [meter.read() for _ in range(5)]
+    assert meter.why == "closed"
+    assert all(reading is not None and 20 < reading < 50_000_000 for reading in readings)
+
+
+@two
+def test_it_sleeps_between_readings() -> None:
+    with core_to_core.Meter(PROCESSORS) as meter:
+        assert meter.read() is not None
+        group = os.getpgid(meter._process.pid)  # type: ignore[union-attr]
+        before = _ticks(group)
+        time.sleep(0.5)
+        assert _ticks(group) - before <= 1
+
+
+def _ticks(group: int) -> int:
+    """User time of all processes of a group, in clock ticks."""
+    total = 0
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # it ended while we looked
+        if int(fields[2]) == group:
+            total += int(fields[11])
+    return total
+
+
+@two
+def test_a_dead_reading_process_leaves_no_reading_and_a_reason() -> None:
+    with core_to_core.Meter(PROCESSORS) as meter:
+        os.killpg(meter._process.pid, signal.SIGKILL)  # type: ignore[union-attr]
+        assert meter.read() is None
+        assert "ended" in meter.why or "failed" in meter.why
+        assert meter.read() is None
+
+
+def test_one_processor_has_nothing_to_read() -> None:
+    with core_to_core.Meter([0]) as meter:
+        assert meter.read() is None
+        assert "one processor" in meter.why
+
+
+@two
+def test_a_processor_that_does_not_exist_is_no_reading() -> None:
+    with core_to_core.Meter([PROCESSORS[0], 4093]) as meter:
+        assert meter.read() is None
+        assert meter.why
+
+
+def test_the_best_is_known_until_the_machine_restarts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "machine" / "core-to-core.json"
+    assert core_to_core.best_known(file) is None
+    core_to_core.remember(file, 290)
+    assert core_to_core.best_known(file) == 290
+    monkeypatch.setattr(core_to_core, "_boot", lambda: "another boot")
+    assert core_to_core.best_known(file) is None
+    file.write_text("{")
+    assert core_to_core.best_known(file) is None
