@@ -202,9 +202,7 @@ class _Part:
                         log,
                         prefix=pinned(cell.cpus),
                         python=cell.python or sys.executable,
-                        env=environment(
-                            cell.threads, cell.python, registry.runtime_class(cell.runtime).environment
-                        ),
+                        env=environment(cell.threads, cell.python, registry.runtime_class(cell.runtime).environment),
                         name=f"{cell.backbone.name} {cell.title}",
                     )
                 )
