@@ -9,6 +9,7 @@
     ├── SourceInvalid        a backbone, checkpoint or ONNX file that cannot be used
     ├── DataInvalid          images, labels or classes that cannot be used
     ├── Offline              something has to be fetched, and there is no network
+    ├── NotComparable        two runs or cells whose difference would say nothing
     ├── ExportFailed         an exporter did not produce an artifact
     ├── OpenFailed           a runtime did not open an artifact
     ├── RunFailed            an open session failed while it ran
@@ -77,6 +78,12 @@ class DataInvalid(BackbenchError):
 
 class Offline(BackbenchError):
     """Something has to be fetched, and there is no network."""
+
+
+class NotComparable(BackbenchError):
+    """Two runs, or all their cells, differ in something that a comparison would then be of."""
+
+    exit_code = 2
 
 
 class ExportFailed(BackbenchError):

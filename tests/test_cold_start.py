@@ -12,7 +12,15 @@ HEAVY = ("numpy", "pandas", "pydantic", "torch", "timm", "onnx", "onnxruntime", 
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["--version"], ["run", "--help"], ["list", "runtimes"], ["list", "exporters"], ["report", "--help"]],
+    [
+        ["--help"],
+        ["--version"],
+        ["run", "--help"],
+        ["list", "runtimes"],
+        ["list", "exporters"],
+        ["report", "--help"],
+        ["compare", "--help"],
+    ],
 )
 def test_nothing_heavy_is_imported(arguments: list[str]) -> None:
     script = (

@@ -63,17 +63,18 @@ def command(
     if dry_run:
         _show_plan(screen, resolved)
         return
-    _refuse_if_empty(resolved)
+    refuse_if_empty(resolved)
     cells = sum(len(group.cells) for group in resolved.groups)
     if cells > ASK_OVER_CELLS and not yes:
         _show_size(console, resolved)
         click.confirm(f"Measure {cells} cells?", abort=True, err=True)
-    store = _open(resolved, out, resume)
-    records = _carry_out(store, jobs, console)
+    store = open_store(resolved, out, resume)
+    records = carry_out(store, jobs, console)
     _finish(screen, store, records)
 
 
-def _refuse_if_empty(plan: Plan) -> None:
+def refuse_if_empty(plan: Plan) -> None:
+    """Raise `PlanInvalid`, with the reasons, where no cell of the plan can be measured."""
     if not plan.groups:
         reasons = dict.fromkeys(
             f"{r.cell.title}: {r.reason}" + (f" ({r.hint})" if r.hint else "") for r in plan.refused
@@ -125,7 +126,8 @@ def _is_baseline(cell: Any, key: str) -> bool:
     return codec.key(cell) == key
 
 
-def _open(plan: Plan, out: Path | None, resume: bool) -> Store:
+def open_store(plan: Plan, out: Path | None, resume: bool) -> Store:
+    """The results folder of a new run, or of one to be finished."""
     from harness import run, store
 
     head = run.new_run(plan, ("backbench", *sys.argv[1:]))
@@ -148,7 +150,8 @@ def _newest_unfinished(plan: Plan) -> Path:
     raise PlanInvalid("no unfinished run of this plan lies in results/", "name its folder: --out DIR --resume")
 
 
-def _carry_out(store: Store, jobs: int | None, console: Console) -> tuple[Record, ...]:
+def carry_out(store: Store, jobs: int | None, console: Console) -> tuple[Record, ...]:
+    """Measure what has no record yet, with progress on `console`."""
     from harness import cache, machine, run
     from harness.cli.progress import Progress
 

@@ -15,18 +15,20 @@ def markdown(reported: Sequence[Reported]) -> str:
     parts = []
     for one in reported:
         align = ["--:" if header in content.NUMERIC else "---" for header in content.HEADERS]
-        lines = [_line(content.HEADERS), _line(align), *(_line(row) for row in content.rows(one.records))]
-        said = [f"- {_escape(remark)}" for remark in content.remarks(one.records)]
-        foot = [f"<sub>{_escape(line)}</sub>  " for line in content.footer(one)]
-        parts.append("\n".join([f"### {_escape(one.run.plan.name)}", "", *lines, "", *said, "", *foot]))
+        lines = [line(content.HEADERS), line(align), *(line(row) for row in content.rows(one.records))]
+        said = [f"- {escape(remark)}" for remark in content.remarks(one.records)]
+        foot = [f"<sub>{escape(line)}</sub>  " for line in content.footer(one)]
+        parts.append("\n".join([f"### {escape(one.run.plan.name)}", "", *lines, "", *said, "", *foot]))
     return "\n\n".join(parts) + "\n"
 
 
-def _line(words: Sequence[str]) -> str:
-    return "| " + " | ".join(_escape(word) for word in words) + " |"
+def line(words: Sequence[str]) -> str:
+    """A row of a Markdown table."""
+    return "| " + " | ".join(escape(word) for word in words) + " |"
 
 
-def _escape(word: str) -> str:
+def escape(word: str) -> str:
+    """Text that Markdown and HTML leave as it is, on one line."""
     return word.replace("&", "&amp;").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
 
 
