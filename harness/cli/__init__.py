@@ -13,7 +13,14 @@ import click
 from harness import __version__
 from harness.errors import BackbenchError
 
-COMMANDS = ("run", "list", "report", "compare", "doctor")
+COMMANDS = (
+    "run",
+    "list",
+    "report",
+    "compare",
+    "doctor",
+    "selftest",
+)
 _INTERRUPTED = 130
 
 
