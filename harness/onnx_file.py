@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import math
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +33,8 @@ def inspect(path: Path) -> Export:
     if not inputs or not outputs:
         raise SourceInvalid(f"{path} has no {'inputs' if not inputs else 'outputs'}", "export it again")
     files = [path, *external]
-    details = describe(model) | {"digest": _digest(files), "size_bytes": sum(file.stat().st_size for file in files)}
+    size = sum(file.stat().st_size for file in files)
+    details = describe(model) | {"digest": _digest(files), "size_bytes": size, "params": parameters(model)}
     return Export(path.name, precision(model), inputs, outputs, details)
 
 
@@ -144,6 +146,16 @@ def precision(model: Any) -> Precision:
                 size *= n
             weights[names[tensor.data_type]] += size
     return weights.most_common(1)[0][0] if weights else "fp32"
+
+
+def parameters(model: Any) -> int:
+    """Elements of all weights that are numbers of a network (float, or int8 where quantised), not shapes and indices."""
+    from onnx import TensorProto
+
+    counted = {
+        TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE, TensorProto.INT8, TensorProto.UINT8,
+    }  # fmt: skip
+    return sum(math.prod(tensor.dims) for tensor in _tensors(model) if tensor.data_type in counted)
 
 
 def describe(model: Any) -> dict[str, Any]:

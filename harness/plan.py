@@ -11,7 +11,7 @@ from typing import Any
 from harness import codec, machine, registry, route
 from harness.catalog import Catalog
 from harness.errors import BackbenchError, MissingLibrary, PlanInvalid, Unsupported
-from harness.model import CONTROL, JSON, Backbone, Cell, Group, Outcome, Precision
+from harness.model import JSON, Backbone, Cell, Group, Outcome, Precision
 from harness.record import Plan, Record, Rules
 from harness.spec import BackboneSpec, RuntimeSpec, Spec
 
@@ -19,6 +19,7 @@ FRAMEWORK = "torch_eager"
 """The baseline of a backbone that timm makes."""
 ONNX_BASELINE = "ort_cpu"
 """The baseline of an ONNX file given by path, which the framework cannot open."""
+CONTROL = "control"
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def _runtimes(spec: Spec, faults: list[BackbenchError]) -> list[RuntimeSpec]:
     known = []
     for entry in given:
         try:
-            _check_options(entry.name, registry.runtime_class(entry.name).options, entry.options)
+            check_options(entry.name, registry.runtime_class(entry.name).options, entry.options)
             known.append(entry)
         except BackbenchError as error:
             faults.append(error)
@@ -136,7 +137,8 @@ def _default_runtimes() -> list[str]:
     return [name for name in common if not registry.missing(registry.runtime_class(name).needs)] or list(common)
 
 
-def _check_options(runtime: str, known: Mapping[str, JSON], given: Mapping[str, Any]) -> None:
+def check_options(runtime: str, known: Mapping[str, JSON], given: Mapping[str, Any]) -> None:
+    """Raise `PlanInvalid` for an option that the runtime does not know."""
     for name in given:
         if name not in known:
             hint = registry.did_you_mean(name, known, f"it knows: {', '.join(known) or 'none'}")
@@ -253,3 +255,33 @@ def _baseline(spec: Spec, backbone: Backbone, batch: int, threads: int, cells: M
 def _refusal(cell: Cell, error: BackbenchError, group: str, baseline: str, title: str) -> Record:
     outcome: Outcome = "unsupported" if isinstance(error, (Unsupported, MissingLibrary)) else "failed"
     return Record(key_of(cell), group, cell, baseline, title, outcome, error.message, error.hint)
+
+
+# ── plans made of plans ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def only(plan: Plan, wanted: Callable[[Cell], bool]) -> Plan:
+    """The plan without the cells that are not wanted; a group whose baseline goes is compared with its first cell."""
+    groups = []
+    for group in plan.groups:
+        cells = tuple(cell for cell in group.cells if wanted(cell))
+        if cells:
+            keys = [key_of(cell) for cell in cells]
+            groups.append(Group(group.key, cells, group.baseline if group.baseline in keys else keys[0]))
+    return replace(plan, groups=tuple(groups))
+
+
+def merge(name: str, plans: Sequence[Plan]) -> Plan:
+    """One plan of several with the same rules: groups of one key become one, the framework its baseline where it is in."""
+    groups: dict[str, list[Group]] = {}
+    refused = {record.key: record for plan in plans for record in plan.refused}
+    for group in (group for plan in plans for group in plan.groups):
+        groups.setdefault(group.key, []).append(group)
+    return Plan(name, tuple(map(_merged, groups.values())), plans[0].rules, tuple(refused.values()))
+
+
+def _merged(groups: Sequence[Group]) -> Group:
+    cells = {key_of(cell): cell for group in groups for cell in group.cells}
+    bases = [group.baseline for group in groups]
+    base = next((key for key in bases if cells[key].runtime == FRAMEWORK), bases[0])
+    return Group(groups[0].key, (cells[base], *(cell for key, cell in cells.items() if key != base)), base)

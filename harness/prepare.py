@@ -33,6 +33,8 @@ class Ready:
     """Exporters in the order in which they were applied."""
     attempts: tuple[Attempt, ...]
     export_s: float
+    params: int | None = None
+    """Parameters of the backbone, where what its chain begins with tells."""
 
 
 @dataclass(frozen=True)
@@ -195,7 +197,9 @@ class _Line:
             chain.append(artifact.recipe.exporter)
             attempts += artifact.attempts
             seconds += artifact.seconds
-        return Ready(artifact, reference, tuple(chain), tuple(attempts), seconds)
+        params = source.details.get("params")
+        known = params if isinstance(params, int) else None
+        return Ready(artifact, reference, tuple(chain), tuple(attempts), seconds, known)
 
     def _step(self, step: route.Step, source: Artifact, cell: Cell, opset: int | None, static: bool) -> Artifact:
         """Try the step's exporters in turn, each with a dynamic batch first where it can and may."""

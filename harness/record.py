@@ -50,6 +50,8 @@ class Latency:
     """`p90`, `p95`, `p99`, `p99.9`, as far as the number of samples supports them (METHOD 3)."""
     samples_missing: Mapping[str, int]
     """For every percentile that is not given: how many more samples it needs."""
+    intervals_ns: Mapping[str, Interval] = field(default_factory=dict)
+    """Of `median` and the percentiles, as `harness.intervals` estimates them; empty in runs from before that."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,8 @@ class ArtifactNote:
     """Exporters in the order in which they were applied."""
     attempts: tuple[Attempt, ...]
     details: Mapping[str, JSON]
+    params: int | None = None
+    """Parameters of the backbone, from the beginning of the chain; None where that does not tell."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +134,9 @@ class Record:
     facts: Facts | None = None
     verification: Verification | None = None
     cold: ColdStart | None = None
+    """Of the first process."""
+    colds: tuple[ColdStart, ...] = ()
+    """Of every process, the first included."""
     memory: Memory | None = None
     warmup: Warmup | None = None
     latency: Mapping[str, Latency] = field(default_factory=dict)

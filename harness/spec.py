@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
@@ -15,20 +15,26 @@ from harness import units
 from harness.errors import PlanInvalid
 from harness.model import Precision
 
+M = TypeVar("M", bound=BaseModel)
+
 
 def _quantity(read: Any) -> BeforeValidator:
     return BeforeValidator(lambda value: read(value) if isinstance(value, str) else value)
 
 
 Seconds = Annotated[float, _quantity(units.seconds), Field(gt=0)]
+Bytes = Annotated[int, _quantity(units.size), Field(gt=0)]
+Joules = Annotated[float, _quantity(units.joules), Field(gt=0)]
 Share = Annotated[float, _quantity(units.fraction), Field(ge=0, lt=1)]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """Takes no key that it does not know, and is never changed."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class BackboneSpec(_Strict):
+class BackboneSpec(Strict):
     """One backbone: a timm name, wildcard or ONNX path, with what differs from the plan's common settings."""
 
     name: str = Field(min_length=1)
@@ -38,7 +44,7 @@ class BackboneSpec(_Strict):
     seed: int = 0
 
 
-class RuntimeSpec(_Strict):
+class RuntimeSpec(Strict):
     """One runtime with options; `device` and `precisions` replace the plan's for it."""
 
     name: str
@@ -47,7 +53,7 @@ class RuntimeSpec(_Strict):
     precisions: tuple[Precision, ...] | None = None
 
 
-class RulesSpec(_Strict):
+class RulesSpec(Strict):
     """How long and how carefully to measure; see `harness.record.Rules`."""
 
     budget: Seconds = 10.0
@@ -67,7 +73,7 @@ def _named(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
-class Spec(_Strict):
+class Spec(Strict):
     """A whole plan."""
 
     name: str = Field(default="plan", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
@@ -85,14 +91,19 @@ class Spec(_Strict):
     rules: RulesSpec = RulesSpec()
 
 
-BUILT_IN = ("quickstart",)
+BUILT_IN = ("quickstart", "first-choice")
 
 
 def read(source: str) -> dict[str, Any]:
     """The data of a plan file or of a built-in plan, not yet checked. Raises `PlanInvalid`."""
-    data = _data(source, text(source))
+    return mapping(source, text(source), "a plan is a mapping (`backbones:`, `runtimes:`, …)")
+
+
+def mapping(source: str, content: str, form: str) -> dict[str, Any]:
+    """The data of a YAML file that holds a mapping; `form` says which. Raises `PlanInvalid`."""
+    data = _data(source, content)
     if not isinstance(data, dict):
-        raise PlanInvalid(f"{source}: a plan is a mapping (`backbones:`, `runtimes:`, …), not a {type(data).__name__}")
+        raise PlanInvalid(f"{source}: {form}, not a {type(data).__name__}")
     return data
 
 
@@ -120,10 +131,15 @@ def _data(source: str, content: str) -> Any:
 
 def check(data: Mapping[str, Any], source: str = "", content: str = "") -> Spec:
     """The plan in `data`. Raises `PlanInvalid` with every fault, and the line of `content` it stands in."""
+    return check_as(Spec, data, source, content)
+
+
+def check_as(kind: type[M], data: Mapping[str, Any], source: str = "", content: str = "") -> M:
+    """`data` as an instance of `kind`. Raises `PlanInvalid` as `check` does."""
     try:
-        return Spec.model_validate(data)
+        return kind.model_validate(data)
     except ValidationError as error:
-        faults = tuple(_fault(e["loc"], e["msg"], e["input"], content, source) for e in error.errors())
+        faults = tuple(_fault(kind, e["loc"], e["msg"], e["input"], content, source) for e in error.errors())
         raise PlanInvalid(f"{source or 'the plan'} has {_count(len(faults))}", faults=faults) from error
 
 
@@ -131,26 +147,32 @@ def _count(number: int) -> str:
     return "a mistake" if number == 1 else f"{number} mistakes"
 
 
-def _fault(location: Sequence[str | int], message: str, given: object, content: str, source: str) -> str:
+def _fault(
+    kind: type[BaseModel], location: Sequence[str | int], message: str, given: object, content: str, source: str
+) -> str:
     where = ".".join(str(part) for part in location)
     line = line_of(content, location)
     place = f"{source}:{line}: {where}" if line else where
     message = message.removeprefix("Value error, ")
     if message.startswith("Extra inputs"):
-        message = f"unknown key{_similar(location)}"
+        message = f"unknown key{_similar(kind, location)}"
     shown = "" if isinstance(given, (dict, list)) or repr(given) in message else f" (given: {given!r})"
     return f"{place}: {message}{shown}"
 
 
-def _similar(location: Sequence[str | int]) -> str:
-    kinds: Mapping[str, type[BaseModel]] = {
-        "rules": RulesSpec,
-        "backbones": BackboneSpec,
-        "runtimes": RuntimeSpec,
-    }
-    kind = kinds.get(str(location[0]), Spec) if len(location) > 1 else Spec
+def _similar(kind: type[BaseModel], location: Sequence[str | int]) -> str:
+    for part in location[:-1]:
+        if isinstance(part, str) and part in kind.model_fields:
+            kind = _inner(kind.model_fields[part].annotation) or kind
     near = difflib.get_close_matches(str(location[-1]), kind.model_fields, n=1)
     return f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(kind.model_fields)}"
+
+
+def _inner(annotation: Any) -> type[BaseModel] | None:
+    """The class of settings that a field holds, alone, in a tuple or annotated."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _inner(part)) is not None), None)
 
 
 def line_of(content: str, location: Sequence[str | int]) -> int:

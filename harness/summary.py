@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from harness import checks, schedule, stats
+from harness import checks, intervals, schedule, stats
 from harness.errors import BackbenchError, MissingLibrary, Unsupported, WorkerCrashed, WorkerTimedOut
 from harness.model import JSON, SCOPES, Cell, Facts, Outcome
 from harness.prepare import Ready
@@ -16,12 +16,18 @@ from harness.schedule import Trace
 def latencies(trace: Trace, key: str) -> Mapping[str, Latency]:
     """Summaries by scope (and `device`) over all of a cell's samples."""
     mine = list(trace.of(key))
-    columns = {
-        "compute": [ns for s in mine for ns in s.burst.compute_ns],
-        "end_to_end": [ns for s in mine for ns in s.burst.end_to_end_ns],
-        "device": [ns for s in mine for ns in s.burst.device_ns],
-    }
-    return {name: stats.summarise(column) for name, column in columns.items() if column}
+    columns: dict[str, dict[int, list[tuple[int, ...]]]] = {}
+    for s in mine:
+        timed = {"compute": s.burst.compute_ns, "end_to_end": s.burst.end_to_end_ns, "device": s.burst.device_ns}
+        for name, times in timed.items():
+            if times:
+                columns.setdefault(name, {}).setdefault(s.process, []).append(times)
+    return {name: _latency(list(processes.values())) for name, processes in columns.items()}
+
+
+def _latency(bursts: Sequence[Sequence[Sequence[int]]]) -> Latency:
+    summary = stats.summarise([ns for process in bursts for times in process for ns in times])
+    return replace(summary, intervals_ns=intervals.latency_intervals(bursts))
 
 
 def speedups(trace: Trace, baseline: str, key: str, rules: Rules) -> Mapping[str, Speedup]:
@@ -92,7 +98,9 @@ def outcome_of(error: BackbenchError) -> Outcome:
 def artifact_note(ready: Ready) -> ArtifactNote:
     """What a record keeps of its artifact."""
     made = ready.artifact
-    return ArtifactNote(made.format, made.precision, made.digest, ready.chain, ready.attempts, made.details)
+    return ArtifactNote(
+        made.format, made.precision, made.digest, ready.chain, ready.attempts, made.details, ready.params
+    )
 
 
 def contradiction(cell: Cell, facts: Facts) -> str:

@@ -47,6 +47,16 @@ def size(text: str) -> int:
     return round(_read(text, {name: float(n) for name, n in _BYTES.items()}, "a size such as 500MB or 1.5GiB"))
 
 
+def joules(text: str) -> float:
+    """`100mJ`, `1.5J` in joules. Raises ValueError."""
+    return _read(text, {"": 1.0, "j": 1.0, "mj": 1e-3, "kj": 1e3}, "an energy such as 100mJ or 1.5J")
+
+
+def count(text: str) -> int:
+    """`25M`, `5.5m`, `300k`, `1B` as a number. Raises ValueError."""
+    return round(_read(text, {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9}, "a number such as 300k or 25M"))
+
+
 def _read(text: str, units: dict[str, float], what: str) -> float:
     match = _NUMBER.fullmatch(text)
     unit = match.group(2).lower() if match else None
@@ -73,6 +83,14 @@ def show_bytes(value: float) -> str:
         if value >= factor:
             return f"{value / factor:.3g} {unit}" if value < 1000 * factor else f"{value / factor:.0f} {unit}"
     return f"{value:.0f} B"
+
+
+def show_count(value: float) -> str:
+    """`25.6 M`, `312 k`: three digits."""
+    for unit, factor in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if value >= factor:
+            return f"{value / factor:.3g} {unit}"
+    return f"{value:.0f}"
 
 
 def show_ms(ns: float) -> str:

@@ -13,14 +13,7 @@ import click
 from harness import __version__
 from harness.errors import BackbenchError
 
-COMMANDS = (
-    "run",
-    "list",
-    "report",
-    "compare",
-    "doctor",
-    "selftest",
-)
+COMMANDS = ("run", "list", "report", "compare", "validate", "recommend", "doctor")
 _INTERRUPTED = 130
 
 

@@ -146,6 +146,15 @@ _MATRIX = (
 )
 
 
+def blank() -> dict[str, Any]:
+    """The matrix that no option was given for."""
+
+    def nothing() -> None: ...
+
+    options: list[click.Option] = matrix_options(nothing).__click_params__  # type: ignore[attr-defined]
+    return {str(option.name): () if option.multiple else None for option in options}
+
+
 def resolve(source: str | None, matrix: Mapping[str, Any]) -> Plan:
     """The plan of a file (or built-in name) with what the command line adds or replaces."""
     from harness import cache, plan, spec
@@ -188,7 +197,7 @@ def _override(data: Mapping[str, Any], matrix: Mapping[str, Any]) -> dict[str, A
             merged[key] = matrix[key]
     rules = {
         key: matrix[key]
-        for key in ("budget", "target", "wait", "processes", "control", "seed", "patience")
+        for key in ("budget", "target", "processes", "control", "seed", "patience")
         if matrix[key] is not None
     }
     if rules:

@@ -61,13 +61,10 @@ def command(
     console, screen = Console(stderr=True), Console()
     resolved = resolve(plan, matrix)
     if dry_run:
-        _show_plan(screen, resolved)
+        show_plan(screen, resolved)
         return
     refuse_if_empty(resolved)
-    cells = sum(len(group.cells) for group in resolved.groups)
-    if cells > ASK_OVER_CELLS and not yes:
-        _show_size(console, resolved)
-        click.confirm(f"Measure {cells} cells?", abort=True, err=True)
+    confirm(console, resolved, yes)
     store = open_store(resolved, out, resume)
     records = carry_out(store, jobs, console)
     _finish(screen, store, records)
@@ -82,7 +79,8 @@ def refuse_if_empty(plan: Plan) -> None:
         raise PlanInvalid("nothing of this plan can be measured here", "see: backbench list runtimes", tuple(reasons))
 
 
-def _show_size(console: Console, plan: Plan) -> None:
+def show_size(console: Console, plan: Plan) -> None:
+    """How many cells, and how long they take at most."""
     from harness.group import expected_s
     from harness.units import show_seconds
 
@@ -95,7 +93,8 @@ def _show_size(console: Console, plan: Plan) -> None:
     )
 
 
-def _show_plan(screen: Console, plan: Plan) -> None:
+def show_plan(screen: Console, plan: Plan) -> None:
+    """The matrix, and the expected time."""
     from rich import box
     from rich.table import Table
 
@@ -117,13 +116,21 @@ def _show_plan(screen: Console, plan: Plan) -> None:
             style="dim",
         )
     screen.print(table)
-    _show_size(screen, plan)
+    show_size(screen, plan)
 
 
 def _is_baseline(cell: Any, key: str) -> bool:
     from harness import codec
 
     return codec.key(cell) == key
+
+
+def confirm(console: Console, plan: Plan, yes: bool) -> None:
+    """Ask before a large plan."""
+    cells = sum(len(group.cells) for group in plan.groups)
+    if cells > ASK_OVER_CELLS and not yes:
+        show_size(console, plan)
+        click.confirm(f"Measure {cells} cells?", abort=True, err=True)
 
 
 def open_store(plan: Plan, out: Path | None, resume: bool) -> Store:

@@ -1,0 +1,190 @@
+"""`validate` and `recommend` as a person or a CI system calls them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from xml.etree import ElementTree
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from harness import cache, store
+from harness.cli.recommend_command import command as recommend
+from harness.cli.validate_command import command as validate
+from tests import making
+
+RUN = "results/quickstart"
+MEASURED = """\
+name: tiny
+defaults: {runtime: fake, threads: 1}
+targets:
+  - backbone: model.onnx
+    options: {latency_ns: 1000000}
+    limits: {latency: {median: %s}, memory: 4GB, load: 20s}
+rules: {budget: 300ms, patience: 20s, min_rounds: 4, burst: 10ms}
+"""
+
+
+def _call(command: click.Command, *words: str) -> Result:
+    return CliRunner().invoke(command, list(words), env={"COLUMNS": "160"})
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder to work in, with a tiny model."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BACKBENCH_CACHE", str(tmp_path / "cache"))
+    making.identity_onnx(tmp_path / "model.onnx")
+    assert cache.root() == tmp_path / "cache"
+    yield tmp_path
+
+
+def _targets(folder: Path, limits: str, backbone: str = "resnet50") -> str:
+    file = folder / "t.yaml"
+    file.write_text(f"targets: [{{backbone: {backbone}, runtime: ort_cpu, limits: {limits}}}]\n")
+    return str(file)
+
+
+@pytest.mark.parametrize(
+    ("limits", "code", "result"),
+    [
+        ("{latency: 60ms}", 0, "PASS"),
+        ("{latency: 60ms, memory: 1MB}", 1, "FAIL"),
+        ("{latency: {median: 60ms, p99: 80ms}}", 2, "INCONCLUSIVE"),
+        ("{memory: 1MB, energy: 1J}", 1, "FAIL"),
+    ],
+)
+def test_the_exit_code_is_the_verdict(tmp_path: Path, limits: str, code: int, result: str) -> None:
+    said = _call(validate, _targets(tmp_path, limits), RUN)
+    assert (said.exit_code, said.output.count(f"{result}: ")) == (code, 1), said.output
+
+
+def test_every_form_comes_from_the_run_of_the_repository(tmp_path: Path) -> None:
+    file = tmp_path / "out"
+    for form in ("junit", "markdown", "json", "github", "text"):
+        assert _call(validate, "docs/targets.yaml", RUN, "--format", form, "-o", str(file)).exit_code == 0
+        made = file.read_text()
+        assert made.count("PASS") >= 11 or form == "junit"
+        if form == "junit":
+            assert ElementTree.fromstring(made).get("tests") == "11"
+    assert json.loads(_call(validate, "docs/targets.yaml", RUN, "--json").output)["result"] == "PASS"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("nowhere.yaml", RUN), "cannot be read"),
+        (("docs/targets.yaml", "nowhere"), "holds no run"),
+        (("docs/targets.yaml", RUN, "--format", "pdf"), "'pdf' is not one of"),
+        (("docs/targets.yaml", RUN, "--budget", "3s", "--dry-run"), "nothing is measured where a RUN is given"),
+        ((), "Missing argument"),
+        (("docs/targets.yaml", RUN, "--json", "-o", "/proc/nowhere/x"), "cannot be written"),
+    ],
+)
+def test_what_is_no_verdict_exits_with_64(words: Sequence[str], said: str) -> None:
+    """0, 1 and 2 are verdicts."""
+    done = _call(validate, *words)
+    assert (done.exit_code, said in done.output) == (64, True), done.output
+
+
+def test_a_fault_of_backbench_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    from harness import targets
+
+    def broken(source: str) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(targets, "read", broken)
+    assert _call(validate, "docs/targets.yaml", RUN).exit_code == 70
+
+
+def test_targets_are_measured_on_the_spot(desk: Path) -> None:
+    """Exactly the named cell; its record is kept, and the same folder can be judged again."""
+    (desk / "t.yaml").write_text(MEASURED % "2ms")
+    said = _call(validate, "t.yaml", "--out", "run", "--processes", "2")
+    assert said.exit_code == 0, said.output
+    records = store.read_records(desk / "run")
+    assert [(r.cell.runtime, len(r.colds)) for r in records] == [("fake", 2)]
+    assert records[0].artifact is not None
+    assert records[0].artifact.params == 0, "an identity has no weights"
+    again = _call(validate, "t.yaml", "run")
+    assert again.exit_code == 0
+    (desk / "t.yaml").write_text(MEASURED % "500us")
+    assert _call(validate, "t.yaml", "run").exit_code == 1
+    refused = _call(validate, "t.yaml", "--out", "run")
+    assert (refused.exit_code, "holds a run already" in refused.output) == (64, True)
+
+
+def test_a_dry_run_shows_the_cells(desk: Path) -> None:
+    (desk / "t.yaml").write_text(MEASURED % "2ms")
+    said = _call(validate, "t.yaml", "--dry-run")
+    assert (said.exit_code, "fake fp32 b1" in said.output) == (0, True)
+    assert not (desk / "results").exists()
+
+
+def test_an_older_run_without_raw_samples_is_inconclusive(tmp_path: Path) -> None:
+    shutil.copytree(RUN, tmp_path / "run")
+    (tmp_path / "run" / store.SAMPLES).unlink()
+    said = _call(validate, _targets(tmp_path, "{latency: 60ms}"), str(tmp_path / "run"))
+    assert (said.exit_code, "keeps no raw samples" in said.output) == (2, True)
+
+
+# ── recommend ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_recommendation_from_the_run_of_the_repository() -> None:
+    said = _call(
+        recommend, RUN, "--max-latency", "10ms", "--percentile", "p90", "--max-memory", "150MB", "--explain", "vit*"
+    )
+    assert said.exit_code == 0, said.output
+    assert "First choice: mobilenetv3_large_100 ort_cpu fp32 b1 (accuracy unknown)" in said.output
+    assert "vit_tiny_patch16_224 ort_cpu fp32 b1: left out by latency p90 ≤ 10 ms" in said.output
+    data = json.loads(_call(recommend, RUN, "--max-params", "5M", "--json").output)
+    assert data["pick"] is None
+    assert all(c["figures"]["params"]["value"] > 5e6 for c in data["candidates"])
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ((RUN,), 0), ((RUN, "--max-latency", "1ms"), 1), ((RUN, "--min-accuracy", "70%"), 2),
+        ((RUN, "--max-latency", "20ms", "--percentile", "p99.9"), 2),
+        ((), 64), ((RUN, "--models", "first-choice"), 64), (("nowhere",), 64), ((RUN, "--explain", "resnt50"), 64),
+        ((RUN, "--batch", "8"), 64), ((RUN, "--max-latency", "soon"), 64), ((RUN, "--budget", "3s"), 64),
+    ],
+)  # fmt: skip
+def test_the_exit_code_says_whether_there_is_an_answer(words: Sequence[str], code: int) -> None:
+    said = _call(recommend, *words)
+    assert said.exit_code == code, said.output
+
+
+def test_runs_of_different_machines_are_refused(tmp_path: Path) -> None:
+    shutil.copytree(RUN, tmp_path / "other")
+    head = tmp_path / "other" / store.RUN
+    head.write_text(head.read_text().replace("AMD EPYC", "Jetson Orin"))
+    said = _call(recommend, RUN, str(tmp_path / "other"))
+    assert (said.exit_code, "different machines" in said.output) == (64, True)
+
+
+def test_models_are_planned_measured_and_answered_in_one_go(desk: Path) -> None:
+    (desk / "plan.yaml").write_text(
+        "backbones: [model.onnx]\nthreads: 1\nbaseline: ort_cpu\n"
+        "runtimes: [ort_cpu, {name: fake, options: {latency_ns: 500000000}}]\n"
+        "rules: {budget: 300ms, patience: 20s, min_rounds: 4, burst: 10ms, target: 0}\n"
+    )
+    said = _call(recommend, "--models", "plan.yaml", "--out", "run", "--max-latency", "100ms", "--format", "markdown")
+    assert said.exit_code == 0, said.output
+    assert "First choice: model ort_cpu fp32 b1 (accuracy unknown)" in said.output
+    assert "latency median ≤ 100 ms: costs nothing" in said.output
+    assert len(store.read_records(desk / "run")) == 2
+
+
+def test_the_built_in_list_is_about_twenty_backbones_that_timm_knows() -> None:
+    from harness import backbone, spec
+
+    names = [entry.name for entry in spec.check(spec.read("first-choice")).backbones]
+    assert len(names) == len(set(names)) == 20
+    assert set(names) <= set(backbone.names()["models"])

@@ -1,0 +1,96 @@
+"""Verdicts in the forms that CI systems read."""
+
+from __future__ import annotations
+
+import io
+import json
+from xml.etree import ElementTree
+
+import pytest
+from rich.console import Console
+
+from harness import targets
+from harness.limits import Limit, judge
+from harness.report import verdicts
+from harness.report.verdicts import Judged
+from harness.targets import Check
+from tests import deciding
+
+MS = 1e6
+NASTY = 'ネット </script> & "x" | ::error::%0A \x07'
+
+
+@pytest.fixture
+def judged() -> Judged:
+    """One of each verdict, of a cell with a nasty name."""
+    one = deciding.evidence(NASTY)
+    limits = (
+        Limit("latency", 11 * MS, "median", 4), Limit("memory", 1e6, line=5), Limit("latency", 10.05 * MS, "median", 6),
+        Limit("energy", 1.0, line=7),
+    )  # fmt: skip
+    checks = tuple(Check(one.title, limit, judge(limit, one), "trusted", "run-test") for limit in limits)
+    return Judged("camera", "ci/targets, a.yaml", checks, "2026-11-24T10:00:00+00:00")
+
+
+def test_junit_is_xml_with_counts_that_agree(judged: Judged) -> None:
+    """As Jenkins' schema has it: testsuites > testsuite > testcase > one of failure, error, system-out."""
+    root = ElementTree.fromstring(verdicts.junit(judged))
+    (suite,) = root
+    cases = list(suite)
+    for counted in (root, suite):
+        assert (counted.tag, counted.get("tests"), counted.get("failures"), counted.get("errors")) in {
+            ("testsuites", "4", "1", "2"), ("testsuite", "4", "1", "2"),
+        }  # fmt: skip
+    assert [[child.tag for child in case] for case in cases] == [["system-out"], ["failure"], ["error"], ["error"]]
+    assert [case.get("line") for case in cases] == ["4", "5", "6", "7"]
+    assert all(case.get("name") and case.get("classname") and case.get("time") for case in cases)
+    assert suite.get("timestamp") == "2026-11-24T10:00:00"
+    failure = cases[1].find("failure")
+    assert failure is not None
+    assert failure.get("type") == "FAIL"
+    assert "250 MB" in str(failure.get("message"))
+    assert len(root.findall(".//skipped")) == 0, "readers count skipped as success"
+
+
+def test_github_annotations_are_one_line_each_and_escaped(judged: Judged) -> None:
+    lines = verdicts.github(judged).splitlines()
+    assert [line.split(" ")[0] for line in lines] == ["PASS", "::error", "::warning", "::warning", "FAIL:"]
+    assert "::" not in lines[0], "a name cannot give a command to the runner"
+    for line, number in zip(lines[1:4], (5, 6, 7), strict=True):
+        head, message = line[2:].split("::", 1)
+        assert head.split(" ", 1)[1].startswith(f"file=ci/targets%2C a.yaml,line={number},title=")
+        assert "%250A" in message, "what looks like an escape in a name stays what it is"
+
+
+def test_json_holds_figures_in_base_units(judged: Judged) -> None:
+    data = json.loads(verdicts.as_json(judged))
+    assert (data["schema"], data["result"], len(data["checks"])) == (1, "FAIL", 4)
+    first = data["checks"][0]
+    assert (first["value"], first["limit"], first["direction"], first["percentile"]) == (
+        10e6,
+        11e6,
+        "at_most",
+        "median",
+    )
+    assert data["checks"][2]["decide"]["budget_s"] > 0
+    assert data["checks"][3]["value"] is None
+    assert data["decide"].startswith("backbench validate")
+
+
+def test_markdown_and_text_say_the_same(judged: Judged) -> None:
+    made = verdicts.markdown(judged)
+    rows = [line for line in made.splitlines() if line.startswith("| ") and "---" not in line]
+    assert len(rows) == 5
+    assert all(row.replace("\\|", "").count("|") == 5 for row in rows)
+    assert "</script>" not in made
+    screen = io.StringIO()
+    verdicts.show(Console(file=screen, width=200), judged)
+    for word in ("FAIL: 1 PASS, 1 FAIL, 2 INCONCLUSIVE", "memory ≤ 1 MB", "--budget", "energy unavailable"):
+        assert word in screen.getvalue()
+
+
+def test_nothing_to_decide_prints_no_command() -> None:
+    one = deciding.evidence()
+    limit = Limit("memory", 1e12)
+    assert verdicts.deciding_line(Judged("x", "t.yaml", (Check(one.title, limit, judge(limit, one)),))) == ""
+    assert targets.overall(()) == "PASS"

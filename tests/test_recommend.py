@@ -1,0 +1,149 @@
+"""One pick with its reasons; what every constraint cost; what could not be judged. No score anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.constraints import Constraint, Only, Within
+from harness.evidence import Evidence
+from harness.explain import explain
+from harness.limits import Limit
+from harness.recommend import Question, Recommendation, recommend
+from tests.deciding import evidence
+
+MS = 1e6
+BIG = evidence("convnext_tiny", median_ms=40, accuracy=0.82, memory_mb=400, size_mb=115, params=28_000_000)
+GOOD = evidence("efficientnet_b2", median_ms=12, accuracy=0.812, memory_mb=200, size_mb=37, params=9_000_000)
+QUICK = evidence("mobilenetv3", median_ms=4, accuracy=0.757, memory_mb=150, size_mb=22, params=5_000_000)
+POOR = evidence("old_net", median_ms=50, accuracy=0.70, memory_mb=500, size_mb=200, params=60_000_000)
+ALL = (BIG, GOOD, QUICK, POOR)
+
+
+def _ask(found: Sequence[Evidence] = ALL, *constraints: Constraint, **asked: object) -> Recommendation:
+    return recommend(found, Question(constraints, **asked))  # type: ignore[arg-type]
+
+
+def _pick(answer: Recommendation) -> str | None:
+    return answer.pick.evidence.record.cell.backbone.name if answer.pick else None
+
+
+def _latency(ms: float) -> Within:
+    return Within(Limit("latency", ms * MS, "median"))
+
+
+def test_the_fastest_within_a_point_of_the_most_accurate_that_fits() -> None:
+    answer = _ask()
+    assert _pick(answer) == "efficientnet_b2"
+    assert answer.reasons[0] == (
+        "fastest within 1 point of the most accurate that fits (convnext_tiny ort_cpu fp32 b1, 82.0%, published): "
+        "latency median 12 ms [11.9, 12.1]"
+    )
+
+
+def test_a_constraint_leaves_cells_out_and_its_cost_is_told() -> None:
+    answer = _ask(ALL, _latency(10), Within(Limit("memory", 450e6)))
+    assert _pick(answer) == "mobilenetv3"
+    latency, memory = answer.costs
+    assert latency.instead is not None
+    assert latency.instead.title.startswith("efficientnet_b2")
+    assert latency.alone == 2
+    assert memory.instead is None
+    assert memory.alone == 0
+
+
+def test_the_margin_and_the_preferred_axis_are_the_person_s() -> None:
+    assert _pick(_ask(margin=0.0)) == "convnext_tiny"
+    assert _pick(_ask(margin=0.1)) == "mobilenetv3"
+    assert _pick(_ask(prefer="accuracy")) == "convnext_tiny"
+    assert _pick(_ask(margin=0.2, prefer="memory")) == "mobilenetv3"
+
+
+def test_the_front_has_what_nothing_beats_on_all_axes() -> None:
+    answer = _ask()
+    assert answer.front_axes == ("latency", "accuracy", "memory", "size")
+    assert [c.evidence for c in answer.front] == [BIG, GOOD, QUICK]
+
+
+def test_a_runner_up_for_each_axis_is_not_the_pick() -> None:
+    answer = _ask()
+    assert {r.axis: r.candidate.evidence for r in answer.runners_up} == {
+        "latency": QUICK, "accuracy": BIG, "memory": QUICK, "size": QUICK, "params": QUICK,
+    }  # fmt: skip
+
+
+def test_without_any_accuracy_it_says_so_and_recommends_on_the_rest() -> None:
+    found = [evidence("a", median_ms=5, size_mb=10), evidence("b", median_ms=7, size_mb=20)]
+    answer = _ask(found, Within(Limit("accuracy", 0.7)), _latency(6))
+    assert (_pick(answer), answer.accuracy_known) == ("a", False)
+    assert any("accuracy unknown" in reason for reason in answer.reasons)
+    assert [c.title for c in answer.not_applied] == ["accuracy ≥ 70.00%"]
+    assert "accuracy" not in answer.front_axes
+
+
+def test_a_cell_of_unknown_accuracy_is_not_picked_where_others_are_known() -> None:
+    answer = _ask([*ALL, evidence("unknown_net", median_ms=1)])
+    assert _pick(answer) == "efficientnet_b2"
+    assert [(u.candidate.evidence.record.cell.backbone.name, u.reason) for u in answer.unjudged] == [
+        ("unknown_net", "accuracy unknown, while others' is known")
+    ]
+
+
+def test_what_the_intervals_do_not_tell_apart_is_decided_by_accuracy_then_size_and_it_is_said() -> None:
+    one = evidence("one", median_ms=10, width=0.05, size_mb=50)
+    other = evidence("other", median_ms=10.2, width=0.05, size_mb=20)
+    answer = _ask([one, other])
+    assert _pick(answer) == "other"
+    assert any("does not tell it from one ort_cpu" in r and "taken for its size 20 MB" in r for r in answer.reasons)
+    better = [evidence("one", width=0.05, accuracy=0.8), evidence("other", width=0.05, accuracy=0.799, size_mb=1)]
+    assert _pick(_ask(better)) == "one"
+
+
+def test_what_could_not_be_judged_is_listed_with_the_reason() -> None:
+    found = [
+        GOOD, evidence("broken", outcome="crashed"), evidence("shaky", trust="untrusted", accuracy=0.9, median_ms=1),
+        evidence("close", median_ms=15.05, width=0.02, accuracy=0.82), evidence("few", samples=20, accuracy=0.9),
+    ]  # fmt: skip
+    answer = recommend(found, Question((Within(Limit("latency", 16.6 * MS, "p90")),), percentile="p90"))
+    said = {u.candidate.evidence.record.cell.backbone.name: (u.reason, u.advice) for u in answer.unjudged}
+    assert said["broken"] == ("crashed: it broke", "mend it")
+    assert said["shaky"] == ("untrusted: the interval is wide", "measure longer")
+    assert "contains the limit" in said["close"][0]
+    assert "--budget" in said["close"][1]
+    assert "20 samples do not support p90" in said["few"][0]
+    assert _pick(answer) == "efficientnet_b2"
+
+
+def test_a_device_or_a_runtime_is_a_constraint_too() -> None:
+    found = [evidence("a", "ort_cpu", 10), evidence("a", "ort_cuda", 2, cell={"device": "cuda:0"})]
+    answer = _ask(found, Only("device", ("cpu",)))
+    assert answer.pick is not None
+    assert answer.pick.evidence is found[0]
+    assert answer.costs[0].instead is not None
+    assert answer.costs[0].instead.evidence is found[1]
+    cuda = _ask(found, Only("device", ("cuda",)))
+    assert cuda.pick is not None
+    assert cuda.pick.evidence is found[1]
+
+
+def test_where_nothing_fits_there_is_no_pick_and_the_cost_names_what_stands_in_the_way() -> None:
+    answer = _ask(ALL, _latency(1), Within(Limit("memory", 10e9)))
+    assert answer.pick is None
+    assert answer.front == ()
+    assert answer.costs[0].instead is not None
+    assert _ask([]).pick is None
+
+
+def test_explain_says_why_one_was_left_out() -> None:
+    answer = _ask(ALL, _latency(45))
+    assert explain(answer, "old_net")[0] == "old_net ort_cpu fp32 b1: left out by latency median ≤ 45 ms"
+    assert explain(answer, "old_net")[1].endswith("FAIL: 50 ms [49.5, 50.5]")
+    assert "6.3 points below the most accurate that fits" in explain(answer, "mobilenetv3")[0]
+    assert "the pick: fastest within 1 point" in explain(answer, "efficientnet_b2 ort_cpu")[0]
+    assert "on the front; latency median 40 ms" in explain(answer, "convnext*")[0]
+    assert explain(answer, "nowhere") == []
+    beaten = _ask([evidence("a"), evidence("b", median_ms=20, memory_mb=300)])
+    assert "not on the front (a ort_cpu fp32 b1 is at least as good on latency" in explain(beaten, "b")[0]
+
+
+def test_caution_is_told_with_the_pick() -> None:
+    assert _ask([evidence("a", trust="caution")]).reasons[-1] == "with caution: the interval is wide"
