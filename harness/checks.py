@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from harness.model import Trust
 from harness.record import Finding, Record, Rules
@@ -60,6 +61,37 @@ def _processors_apart(record: Record, rules: Rules) -> Finding | None:
     total = speedup.rounds + speedup.left_out
     seen = f"{speedup.left_out} of {total} rounds are not in the speed-up: a hypervisor had moved the processors apart"
     return Finding("processors_apart", "trusted", seen, "nothing to do; latencies are of all rounds")
+
+
+def control_failed(twin: Record) -> Finding | None:
+    """What an A/A control says of its whole group: the baseline, measured against itself, must give 1.00.
+
+    The interval is taken at 99 %, because one at 95 % misses 1.00 in one group of twenty on the best of machines.
+    """
+    speedup = twin.speedup.get("compute")
+    if speedup is None:
+        return None
+    ratio, wider = speedup.ratio, 2.576 / 1.960
+    low, high = (ratio.value + wider * (end - ratio.value) for end in (ratio.low, ratio.high))
+    if low <= 1.0 <= high:
+        return None
+    seen = (
+        f"the baseline against itself came out as {ratio.value:.3f} (99 % interval {low:.3f} to {high:.3f}), not 1.00"
+    )
+    return Finding(
+        "control_failed",
+        "untrusted",
+        seen,
+        "something moves that rounds do not cancel: backbench selftest shows how much",
+    )
+
+
+def with_finding(record: Record, finding: Finding) -> Record:
+    """The record with one more finding, and the verdict that follows."""
+    if record.trust is None:
+        return record
+    trust = max(record.trust, finding.level, key=_ORDER.index)
+    return replace(record, trust=trust, findings=(*record.findings, finding))
 
 
 CHECKS: tuple[Check, ...] = (_wide_interval, _not_steady, _few_rounds, _processors_apart)

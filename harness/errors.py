@@ -118,6 +118,10 @@ class StoreFailed(BackbenchError):
     """A results folder or the artifact cache cannot be read or written."""
 
 
+class SelftestFailed(BackbenchError):
+    """The self-test could not be carried out; a machine that is not calibrated is a result, and no error."""
+
+
 def from_wire(kind: str, message: str, hint: str) -> BackbenchError:
     """The error that a worker reported, as the class it was raised as (`WorkerFailed` where the name is not ours)."""
     found = _named(BackbenchError, kind)

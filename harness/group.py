@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness import clock, codec, core_to_core, machine, registry, schedule, summary
+from harness import checks, clock, codec, core_to_core, machine, registry, schedule, summary
 from harness.errors import BackbenchError, OpenFailed
 from harness.launch import Worker, environment, pinned
-from harness.model import Burst, Cell, Device, Group, Opened, Pace, Setup, Verification, Warmup
+from harness.model import CONTROL, Burst, Cell, Device, Group, Opened, Pace, Setup, Verification, Warmup
 from harness.prepare import Prepared, Ready
 from harness.record import ColdStart, Memory, Record, Rules, Samples
 from harness.schedule import Trace
@@ -118,7 +118,15 @@ def measure(group: Group, prepared: Prepared, settings: Settings) -> tuple[list[
         waiting = [key for key in left if key not in records]
         if waiting and group.baseline in part.opened_once:
             waiting = [group.baseline, *waiting]
-    return [records[key] for key in cells], samples
+    return _controlled([records[key] for key in cells]), samples
+
+
+def _controlled(records: list[Record]) -> list[Record]:
+    """Where the A/A control of the group failed, none of it is trusted."""
+    for twin in (r for r in records if r.cell.label == CONTROL):
+        if (finding := checks.control_failed(twin)) is not None:
+            return [checks.with_finding(record, finding) for record in records]
+    return records
 
 
 def _blank(group: Group, key: str, cell: Cell, cells: Mapping[str, Cell], prepared: Prepared) -> Record:

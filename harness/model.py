@@ -29,6 +29,8 @@ LATER: Mapping[str, bool] = {"later": True}
 """Metadata of a field that a class was given later: at its default, `codec.key` leaves it out, and no key changes."""
 Outcome = Literal["ok", "unsupported", "failed", "crashed", "timed_out", "wrong_output"]
 Trust = Literal["trusted", "caution", "untrusted"]
+CONTROL = "control"
+"""`Cell.label` of the baseline's twin in an A/A control."""
 
 
 # ── what is measured ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -11,7 +11,7 @@ from typing import Any
 from harness import codec, machine, registry, route
 from harness.catalog import Catalog
 from harness.errors import BackbenchError, MissingLibrary, PlanInvalid, Unsupported
-from harness.model import JSON, Backbone, Cell, Group, Outcome, Precision
+from harness.model import CONTROL, JSON, Backbone, Cell, Group, Outcome, Precision
 from harness.record import Plan, Record, Rules
 from harness.spec import BackboneSpec, RuntimeSpec, Spec
 
@@ -19,7 +19,6 @@ FRAMEWORK = "torch_eager"
 """The baseline of a backbone that timm makes."""
 ONNX_BASELINE = "ort_cpu"
 """The baseline of an ONNX file given by path, which the framework cannot open."""
-CONTROL = "control"
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from harness import cache, codec, plan, run, spec, store
 from harness.catalog import Catalog
 from harness.errors import StoreFailed
 from harness.launch import Worker
-from harness.model import Cell, Group
+from harness.model import CONTROL, Cell, Group
 from harness.record import Plan, Record
 from harness.schedule import Trace
 from tests import making
@@ -136,7 +136,7 @@ def test_the_control_is_a_second_baseline(tmp_path: Path) -> None:
         tmp_path / "run", run.new_run(_plan(tmp_path, ["ort_cpu"], control=True, min_rounds=10), ("x",))
     )
     records = run.carry_out(run.Campaign(kept, cache.Cache(tmp_path / "cache"), 1, Quiet()))
-    control = next(r for r in records if r.cell.label == plan.CONTROL)
+    control = next(r for r in records if r.cell.label == CONTROL)
     assert control.speedup["compute"].ratio.value == pytest.approx(1.0, rel=0.5)
 
 

@@ -197,7 +197,7 @@ def _override(data: Mapping[str, Any], matrix: Mapping[str, Any]) -> dict[str, A
             merged[key] = matrix[key]
     rules = {
         key: matrix[key]
-        for key in ("budget", "target", "processes", "control", "seed", "patience")
+        for key in ("budget", "target", "wait", "processes", "control", "seed", "patience")
         if matrix[key] is not None
     }
     if rules:
