@@ -92,7 +92,8 @@ def _environments(run: Run) -> tuple[Change, ...]:
     base, new = (codec.decode(Environment, entry) for entry in kept)
     versions = {f"versions.{name}": (base.versions.get(name), new.versions.get(name)) for name in _names(base, new)}
     all_of = {"python": (base.python, new.python), "python.version": (base.version, new.version), **versions}
-    return tuple(Change(name, *values) for name, values in all_of.items() if values[0] != values[1])
+    found = [Change(name, *values) for name, values in all_of.items() if values[0] != values[1]]
+    return tuple(sorted(found, key=lambda change: None in (change.base, change.new)))  # what both have, first
 
 
 def _names(base: Environment, new: Environment) -> list[str]:

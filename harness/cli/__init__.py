@@ -13,7 +13,7 @@ import click
 from harness import __version__
 from harness.errors import BackbenchError
 
-COMMANDS = ("run", "list", "report", "compare", "validate", "recommend", "selftest", "doctor")
+COMMANDS = ("run", "list", "report", "compare", "validate", "recommend", "selftest", "schema", "doctor")
 _INTERRUPTED = 130
 
 

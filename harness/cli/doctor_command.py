@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
+import json
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
 
 import click
 
+from harness.listed import Diagnosis
 from harness.units import show_bytes
 
 _ORT = (
@@ -21,34 +22,34 @@ _ORT = (
     "onnxruntime-training",
 )
 _ROOM_BYTES = 5 * 10**9
-Level = Literal["ok", "warn", "fail", "none"]
 _MARKS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red"), "none": ("–", "bright_black")}
 
 
-@dataclass(frozen=True)
-class Diagnosis:
-    """One finding, and the command that mends it."""
-
-    level: Level
-    text: str
-    mend: str = ""
-
-
 @click.command("doctor", short_help="Check the installation, by a real inference of each runtime.")
-def command() -> None:
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def command(as_json: bool) -> None:
     """Say what is installed, what conflicts, and what each runtime reaches. Exit code 1 where something is broken."""
-    broken = False
-    for title, findings in (("Machine", _machine()), ("Packages", _packages()), ("Runtimes", _runtimes())):
-        click.secho(title, bold=True)
-        for finding in findings:
-            mark, colour = _MARKS[finding.level]
-            click.secho(f"  {mark} ", fg=colour, nl=False)
-            click.echo(finding.text)
-            if finding.mend:
-                click.echo(f"      → {finding.mend}")
-            broken = broken or finding.level == "fail"
-    if broken:
+    sections = {"Machine": _machine, "Packages": _packages, "Runtimes": _runtimes}
+    found: list[Diagnosis] = []
+    for title, section in sections.items():
+        if not as_json:
+            click.secho(title, bold=True)
+        for finding in section():
+            found.append(dataclasses.replace(finding, about=title.lower()))
+            if not as_json:
+                _show(finding)
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(finding) for finding in found], indent=1, ensure_ascii=False))
+    if any(finding.level == "fail" for finding in found):
         raise click.exceptions.Exit(1)
+
+
+def _show(finding: Diagnosis) -> None:
+    mark, colour = _MARKS[finding.level]
+    click.secho(f"  {mark} ", fg=colour, nl=False)
+    click.echo(finding.text)
+    if finding.mend:
+        click.echo(f"      → {finding.mend}")
 
 
 def _machine() -> Iterator[Diagnosis]:

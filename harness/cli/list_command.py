@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
 
 from harness import registry
+from harness.listed import ListedDevice, ListedExporter, ListedModel, ListedRuntime
 
 KINDS = ("models", "runtimes", "exporters", "devices")
 
@@ -18,7 +20,10 @@ KINDS = ("models", "runtimes", "exporters", "devices")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def command(kind: str, pattern: str, as_json: bool) -> None:
     """List what can be measured (`models [PATTERN]`), with (`runtimes`, `exporters`) and on (`devices`)."""
-    rows = {"models": _models, "runtimes": _runtimes, "exporters": _exporters, "devices": _devices}[kind](pattern)
+    listed: Mapping[str, Callable[[str], Sequence[Any]]] = {
+        "models": _models, "runtimes": _runtimes, "exporters": _exporters, "devices": _devices,
+    }  # fmt: skip
+    rows = [dataclasses.asdict(row) for row in listed[kind](pattern)]
     if as_json:
         import json
 
@@ -36,7 +41,7 @@ def _show(rows: Sequence[Mapping[str, Any]]) -> None:
         click.secho(f"{row['name']}", bold=True, nl=False)
         click.secho(f"  {row['state']}", fg="green" if row["state"] == "available" else "yellow")
         for name, value in row.items():
-            if name not in ("name", "state") and value not in ("", [], {}, None):
+            if name not in ("name", "state") and value not in ("", [], (), {}, None):
                 click.echo(f"    {name.replace('_', ' ')}: {_words(value)}")
 
 
@@ -57,32 +62,24 @@ def _matching(names: Sequence[str], pattern: str) -> list[str]:
     return fnmatch.filter(names, pattern)
 
 
-def _runtimes(pattern: str) -> list[dict[str, Any]]:
+def _runtimes(pattern: str) -> list[ListedRuntime]:
     rows = []
     for name in _matching(list(registry.found("runtimes")), pattern):
         runtime = registry.runtime_class(name)
         state, install = _state(runtime.needs)
-        precisions = {kind: list(values) for kind, values in runtime.precisions.items()}
-        rows.append(
-            {
-                "name": name, "state": state, "install": install, "opens": list(runtime.accepts), "precisions": precisions,
-                "options": dict(runtime.options), "about": _about(runtime),
-            }
-        )  # fmt: skip
+        precisions = {kind: tuple(values) for kind, values in runtime.precisions.items()}
+        opens, options = tuple(runtime.accepts), dict(runtime.options)
+        rows.append(ListedRuntime(name, state, install, opens, precisions, options, _about(runtime)))
     return rows
 
 
-def _exporters(pattern: str) -> list[dict[str, Any]]:
+def _exporters(pattern: str) -> list[ListedExporter]:
     rows = []
     for name in _matching(list(registry.found("exporters")), pattern):
         exporter = registry.exporter_class(name)
         state, install = _state(exporter.needs)
-        rows.append(
-            {
-                "name": name, "state": state, "install": install, "makes": f"{exporter.source} → {exporter.target}",
-                "precisions": list(exporter.precisions), "options": dict(exporter.options), "about": _about(exporter),
-            }
-        )  # fmt: skip
+        makes, precisions = f"{exporter.source} → {exporter.target}", tuple(exporter.precisions)
+        rows.append(ListedExporter(name, state, install, makes, precisions, dict(exporter.options), _about(exporter)))
     return rows
 
 
@@ -90,36 +87,30 @@ def _about(plugin: type) -> str:
     return (plugin.__doc__ or "").strip().split("\n")[0]
 
 
-def _models(pattern: str) -> list[dict[str, Any]]:
+def _models(pattern: str) -> list[ListedModel]:
     from harness import cache, catalog
 
     known = catalog.load(cache.root())
     names = known.pretrained if "." in pattern else known.models
-    return [{"model": name} for name in (names if pattern == "*" else known.expand(pattern))]
+    return [ListedModel(name) for name in (names if pattern == "*" else known.expand(pattern))]
 
 
-def _devices(pattern: str) -> list[dict[str, Any]]:
+def _devices(pattern: str) -> list[ListedDevice]:
     """Devices that a runtime reached; and the runtimes that reach none, with the reason."""
     from harness import machine
     from harness.cli.reach import reach
 
-    rows: dict[str, dict[str, Any]] = {}
-    unable: list[dict[str, Any]] = []
+    rows: dict[str, ListedDevice] = {}
+    unable: list[ListedDevice] = []
     for reached in reach():
         for device in reached.devices:
-            blank: dict[str, Any] = {
-                "name": device.id,
-                "state": "available",
-                "called": "",
-                "memory_bytes": None,
-                "reached_by": [],
-            }
-            row = rows.setdefault(device.id, blank)
-            row["reached_by"].append(reached.runtime)
-            row["called"] = row["called"] or device.name or (machine.cpu_name() if device.kind == "cpu" else "")
-            row["memory_bytes"] = row["memory_bytes"] or device.memory_bytes
-        if not reached.devices:
-            unable.append(
-                {"name": f"({reached.runtime})", "state": reached.error or "reaches no device", "mend": reached.hint}
+            row = rows.get(device.id, ListedDevice(device.id, "available"))
+            rows[device.id] = dataclasses.replace(
+                row,
+                reached_by=(*row.reached_by, reached.runtime),
+                called=row.called or device.name or (machine.cpu_name() if device.kind == "cpu" else ""),
+                memory_bytes=row.memory_bytes or device.memory_bytes,
             )
+        if not reached.devices:
+            unable.append(ListedDevice(f"({reached.runtime})", reached.error or "reaches no device", mend=reached.hint))
     return [rows[name] for name in _matching(sorted(rows), pattern)] + (unable if pattern == "*" else [])

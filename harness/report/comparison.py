@@ -61,7 +61,9 @@ def summary(found: Compared) -> list[str]:
     """Counts, geometric means, and what the machine did."""
     words = [word(cell) for cell in found.cells]
     lines = [", ".join(f"{words.count(one)} {one}" for one in dict.fromkeys(sorted(words, key=_order)))]
-    lines += [f"geometric mean of {_count(o)}, by {_BY[o.by]}: {_ratio(o.ratio)}" for o in found.overall]
+    lines += [
+        f"geometric mean of {o.cells} cells, by {_BY[o.by]}: {_ratio(o.ratio)}" for o in found.overall if o.cells > 1
+    ]
     if found.drift is not None:
         lines.append(
             f"the machine: {_count(found.drift)} without any change took {_ratio(found.drift.ratio)} as long in new"

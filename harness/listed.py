@@ -1,0 +1,78 @@
+"""What `list` and `doctor` print as JSON: one class per kind of row. Nothing heavy is imported here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from harness.model import JSON
+
+Level = Literal["ok", "warn", "fail", "none"]
+
+
+@dataclass(frozen=True)
+class ListedModel:
+    """A timm model, with its pretrained tag where the pattern names one."""
+
+    model: str
+
+
+@dataclass(frozen=True)
+class ListedRuntime:
+    """A runtime plug-in."""
+
+    name: str
+    state: str
+    """`available`, or which library is not installed."""
+    install: str
+    """The command that installs it; empty where nothing is missing."""
+    opens: tuple[str, ...]
+    """Formats, first choice first."""
+    precisions: Mapping[str, tuple[str, ...]]
+    """By device kind."""
+    options: Mapping[str, JSON]
+    """With their defaults."""
+    about: str
+
+
+@dataclass(frozen=True)
+class ListedExporter:
+    """An exporter plug-in."""
+
+    name: str
+    state: str
+    """`available`, or which library is not installed."""
+    install: str
+    """The command that installs it; empty where nothing is missing."""
+    makes: str
+    """`source → target`."""
+    precisions: tuple[str, ...]
+    options: Mapping[str, JSON]
+    about: str
+
+
+@dataclass(frozen=True)
+class ListedDevice:
+    """A device that a runtime reached, or (its name in parentheses) a runtime that reaches none."""
+
+    name: str
+    state: str
+    """`available`, or why the runtime reaches none."""
+    called: str = ""
+    """The device's own name."""
+    memory_bytes: int | None = None
+    reached_by: tuple[str, ...] = field(default=())
+    mend: str = ""
+    """What to type where nothing is reached."""
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """One finding of `doctor`, and the command that mends it."""
+
+    level: Level
+    text: str
+    mend: str = ""
+    about: str = ""
+    """`machine`, `packages` or `runtimes`."""

@@ -1,0 +1,111 @@
+"""JSON Schemas of everything that Backbench writes or prints as JSON, made from the classes that hold it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from harness import registry
+from harness.errors import UnknownName
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+@dataclass(frozen=True)
+class Described:
+    """One kind of JSON: what prints or holds it, and the type it is made from (imported when it is asked for)."""
+
+    where: str
+    kind: Callable[[], Any]
+
+
+def _run() -> Any:
+    from harness.record import Run
+
+    return Run
+
+
+def _record() -> Any:
+    from harness.record import Record
+
+    return Record
+
+
+def _samples() -> Any:
+    from harness.record import Samples
+
+    return Samples
+
+
+def _report() -> Any:
+    from harness.report.content import Reported
+
+    return list[Reported]
+
+
+def _compare() -> Any:
+    from harness.comparison import Compared
+
+    return Compared
+
+
+def _selftest() -> Any:
+    from harness.selftest import Selftest
+
+    return Selftest
+
+
+def _listed(name: str) -> Callable[[], Any]:
+    def kind() -> Any:
+        from harness import listed
+
+        return list[getattr(listed, name)]  # type: ignore[misc]
+
+    return kind
+
+
+SCHEMAS: Mapping[str, Described] = {
+    "run": Described("run.json of a results folder", _run),
+    "record": Described("a line of records.jsonl", _record),
+    "samples": Described("a line of samples.jsonl", _samples),
+    "report": Described("backbench report --format json", _report),
+    "compare": Described("backbench compare --json", _compare),
+    "selftest": Described("backbench selftest --json", _selftest),
+    "list-models": Described("backbench list models --json", _listed("ListedModel")),
+    "list-runtimes": Described("backbench list runtimes --json", _listed("ListedRuntime")),
+    "list-exporters": Described("backbench list exporters --json", _listed("ListedExporter")),
+    "list-devices": Described("backbench list devices --json", _listed("ListedDevice")),
+    "doctor": Described("backbench doctor --json", _listed("Diagnosis")),
+}
+"""By the name that `backbench schema` takes."""
+
+
+def schema(name: str) -> dict[str, Any]:
+    """The JSON Schema of that name. Raises `UnknownName`.
+
+    A field with a default is not required: older files lack those that came later.
+    """
+    from pydantic import ConfigDict, TypeAdapter
+
+    if name not in SCHEMAS:
+        raise UnknownName(
+            f"no schema is called {name!r}", registry.did_you_mean(name, SCHEMAS, f"there are: {', '.join(SCHEMAS)}")
+        )
+    described = SCHEMAS[name]
+    # In a list, because pydantic takes no configuration for a class that could have its own.
+    kind: Any = list[described.kind()]  # type: ignore[misc]
+    made = TypeAdapter(kind, config=ConfigDict(use_attribute_docstrings=True)).json_schema()
+    return {
+        "$schema": DIALECT,
+        "$id": f"backbench/{name}.schema.json",
+        "title": described.where,
+        **made["items"],
+        "$defs": made.get("$defs", {}),
+    }
+
+
+def text(name: str) -> str:
+    """The same as text, as it lies in `results/schema`."""
+    return json.dumps(schema(name), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
