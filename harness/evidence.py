@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness import store
-from harness.plan import CONTROL
+from harness.model import CONTROL
 from harness.record import Record, Run
 
 

@@ -57,6 +57,15 @@ def _selftest() -> Any:
     return Selftest
 
 
+def _printed(name: str) -> Callable[[], Any]:
+    def kind() -> Any:
+        from harness import printed
+
+        return getattr(printed, name)
+
+    return kind
+
+
 def _listed(name: str) -> Callable[[], Any]:
     def kind() -> Any:
         from harness import listed
@@ -72,6 +81,8 @@ SCHEMAS: Mapping[str, Described] = {
     "samples": Described("a line of samples.jsonl", _samples),
     "report": Described("backbench report --format json", _report),
     "compare": Described("backbench compare --json", _compare),
+    "validate": Described("backbench validate --json", _printed("Validated")),
+    "recommend": Described("backbench recommend --json", _printed("Recommended")),
     "selftest": Described("backbench selftest --json", _selftest),
     "list-models": Described("backbench list models --json", _listed("ListedModel")),
     "list-runtimes": Described("backbench list runtimes --json", _listed("ListedRuntime")),

@@ -33,9 +33,26 @@ def _faults(name: str, data: object) -> list[str]:
     return [f"{list(error.path)}: {error.message}" for error in _validator(name).iter_errors(data)]
 
 
+def _closed(schema: Any) -> Any:
+    """The schema with every property required and no other allowed."""
+    if isinstance(schema, list):
+        return [_closed(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    inner = {name: _closed(part) for name, part in schema.items()}
+    known = schema.get("properties")
+    return {**inner, "additionalProperties": False, "required": list(known)} if isinstance(known, dict) else inner
+
+
+def _misses(name: str, data: object) -> list[str]:
+    """What is printed and not described, or described and not printed."""
+    validator = jsonschema.Draft202012Validator(_closed(schemas.schema(name)))
+    return [f"{list(error.path)}: {error.message}" for error in validator.iter_errors(data)]
+
+
 def _prints(*words: str) -> Any:
     done = CliRunner().invoke(cli, list(words))
-    assert done.exit_code in (0, 1), done.output
+    assert done.exit_code in (0, 1, 2), done.output
     return json.loads(done.stdout)
 
 
@@ -69,16 +86,26 @@ def test_the_files_of_the_reference_runs_are_as_described() -> None:
 def test_what_list_prints_is_as_described(kind: str) -> None:
     rows = _prints("list", kind, "--json")
     assert rows
-    assert _faults(f"list-{kind}", rows) == []
+    assert _misses(f"list-{kind}", rows) == []
+
+
+def test_what_validate_and_recommend_print_is_as_described() -> None:
+    quickstart = str(ROOT / "results" / "quickstart")
+    judged = _prints("validate", str(ROOT / "docs" / "targets.yaml"), quickstart, "--json")
+    assert judged["checks"]
+    assert _misses("validate", judged) == []
+    answer = _prints("recommend", quickstart, "--max-latency", "10ms", "--max-memory", "1GB", "--json")
+    assert answer["candidates"]
+    assert _misses("recommend", answer) == []
 
 
 def test_what_report_and_compare_print_is_as_described() -> None:
     head, records, _ = comparing.run("a")
     broken = replace(records[1], outcome="crashed", reason="SIGSEGV", latency={}, speedup={}, trust=None)
     reported = [content.Reported(head, (records[0], broken)), content.Reported(making.run(), ())]
-    assert _faults("report", json.loads(forms.as_json(reported))) == []
+    assert _misses("report", json.loads(forms.as_json(reported))) == []
     found = compare.compare([comparing.measured("a")], [comparing.measured("b", machine=1.2, calm=False)], How())
-    assert _faults("compare", json.loads(comparison.as_json(found))) == []
+    assert _misses("compare", json.loads(comparison.as_json(found))) == []
 
 
 @pytest.mark.parametrize(
