@@ -13,6 +13,7 @@
     ├── ExportFailed         an exporter did not produce an artifact
     ├── OpenFailed           a runtime did not open an artifact
     ├── RunFailed            an open session failed while it ran
+    ├── Unreadable           a file or counter of the machine that is not there, or may not be read
     ├── ReferenceUseless     the reference outputs barely differ between inputs: they verify nothing
     ├── WorkerFailed         a worker process ended or answered nonsense
     │   ├── WorkerCrashed    killed by a signal, or exited without a reply
@@ -96,6 +97,10 @@ class OpenFailed(BackbenchError):
 
 class RunFailed(BackbenchError):
     """An open session failed while it ran."""
+
+
+class Unreadable(BackbenchError):
+    """A file or counter of the machine that is not there, or may not be read; the message is the reason."""
 
 
 class ReferenceUseless(BackbenchError):

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from harness.errors import BackbenchError, OpenFailed
 from harness.launch import Worker, environment, pinned
 from harness.model import CONTROL, Burst, Cell, Device, Group, Opened, Pace, Setup, Verification, Warmup
 from harness.prepare import Prepared, Ready
+from harness.probes.panel import Panel
+from harness.probes.probe import Target
 from harness.record import ColdStart, Memory, Record, Rules, Samples
 from harness.schedule import Trace
 
@@ -41,6 +43,8 @@ class Settings:
     """Called before every burst: the cell, the round, the trace, and the number of cells that are measured together."""
     known: Path
     """Folder for what is known of this machine from one run to the next."""
+    panel: Panel = field(default_factory=Panel.of_machine)
+    """What reads the machine around bursts."""
 
 
 class Station:
@@ -182,12 +186,16 @@ class _Part:
             watch,
             self.first_process,
             meter.read,
+            lambda key: self.settings.panel.around(Target(stations[key].worker.pid, stations[key].cell.device)),
         )
         if self.trace.best_ns is not None:
             core_to_core.remember(file, self.trace.best_ns)
 
     def _finish(self, key: str) -> Record:
-        record = summary.finish(self._records[key], self.trace, self.settings.rules)
+        record = self._records[key]
+        if mine := list(self.trace.of(key)):
+            record = replace(record, conditions=self.settings.panel.conditions(mine))
+        record = summary.finish(record, self.trace, self.settings.rules)
         verification = record.verification
         if record.outcome == "failed" and verification is not None and not verification.passed:
             return replace(record, outcome="wrong_output")
@@ -260,7 +268,9 @@ class _Part:
                 memory = self._records[key].memory
                 assert memory is not None
                 peak = max(memory.rss_peak_bytes, int(held["rss_peak_bytes"]))
-                self._records[key] = replace(self._records[key], memory=replace(memory, rss_peak_bytes=peak))
+                device = max((n for n in (memory.device_bytes, held["device_bytes"]) if n is not None), default=None)
+                memory = replace(memory, rss_peak_bytes=peak, device_bytes=device)
+                self._records[key] = replace(self._records[key], memory=memory)
                 station.worker.ask("close", self.settings.rules.patience_s)
             except BackbenchError as error:
                 self.trace.lost[key] = error
@@ -281,7 +291,7 @@ def _memory(station: Station, opened: Opened) -> Memory:
         artifact_bytes=station.ready.artifact.size_bytes,
         rss_before_bytes=opened.rss_before_bytes,
         rss_loaded_bytes=opened.rss_loaded_bytes,
-        rss_peak_bytes=opened.rss_loaded_bytes,
+        rss_peak_bytes=max(opened.rss_loaded_bytes, opened.rss_peak_bytes),
         device_bytes=opened.device_bytes,
     )
 

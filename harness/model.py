@@ -310,6 +310,8 @@ class Opened:
     """Name of the clock it is timed by."""
     modules: tuple[str, ...] = ()
     """Frameworks in the worker's `sys.modules`."""
+    rss_peak_bytes: int = 0
+    """Largest resident memory so far: loading may take more than what stays."""
 
 
 @dataclass(frozen=True)

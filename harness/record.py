@@ -176,6 +176,8 @@ class Samples:
     burst: Burst
     core_to_core_ns: int | None = None
     """Round trip between the processors just before the burst; None where it cannot be read."""
+    machine: Mapping[str, JSON] = field(default_factory=dict)
+    """By probe, what it read around the burst (`harness/probes/`), and `seconds` between the two readings."""
     schema: int = SCHEMA
 
 

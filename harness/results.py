@@ -49,6 +49,17 @@ def _worst(name: str, pick: Callable[[Iterable[float]], float]) -> Callable[[Run
     return read
 
 
+def _condition(probe: str, name: str) -> Callable[[Run, Record], Any]:
+    """A number that a probe read; None where it is `unavailable: <why>`, which the record says."""
+
+    def read(_: Run, r: Record) -> Any:
+        found = r.conditions.get(probe)
+        value = found.get(name) if isinstance(found, Mapping) else None
+        return None if isinstance(value, str) and value.startswith("unavailable: ") else value
+
+    return read
+
+
 def _ms(ns: float | None) -> float | None:
     return None if ns is None else ns / 1e6
 
@@ -120,6 +131,42 @@ COLUMNS: Mapping[str, Column] = {
     "rss_peak_bytes": Column("bytes", "largest resident memory of the worker", _of("memory", "rss_peak_bytes")),
     "device_bytes": Column("bytes", "device memory of the session", _of("memory", "device_bytes")),
     "warmup_s": Column("s", "time until bursts were flat", _of("warmup", "seconds")),
+    "cpu_mhz_median": Column(
+        "MHz",
+        "clock of the worker's fastest processor at the end of bursts",
+        _condition("cpu_frequency", "cpu_mhz_median"),
+    ),
+    "governor": Column("", "CPU governor", _condition("cpu_frequency", "governor")),
+    "steal_share": Column(
+        "", "share of all processors' time that the hypervisor took", _condition("cpu_time", "steal_share")
+    ),
+    "other_cpus_busy": Column(
+        "processors", "how many others than the worker kept busy, on average", _condition("cpu_time", "other_cpus_busy")
+    ),
+    "cpu_pressure_share": Column(
+        "", "share of the time in which some task waited for a processor", _condition("pressure", "cpu_some_share")
+    ),
+    "throttled_periods": Column(
+        "", "periods in which the container's CPU quota stopped it", _condition("cgroup", "throttled_periods")
+    ),
+    "major_faults": Column("", "page faults of the worker that read from disk", _condition("worker", "major_faults")),
+    "temperature_c_max": Column("°C", "hottest sensor", _condition("thermal", "temperature_c_max")),
+    "cpu_energy_j_per_inference": Column(
+        "J", "energy of all CPU packages per inference, idle included", _condition("rapl", "energy_j_per_inference")
+    ),
+    "gpu_mhz_median": Column(
+        "MHz", "clock of an NVIDIA GPU at the end of bursts", _condition("nvml", "gpu_mhz_median")
+    ),
+    "gpu_throttled_share": Column(
+        "", "share of bursts at whose end the GPU's clock was held back", _condition("nvml", "throttled_share")
+    ),
+    "gpu_energy_j_per_inference": Column(
+        "J", "energy of the GPU board per inference, idle included", _condition("nvml", "energy_j_per_inference")
+    ),
+    "power_mode": Column("", "Jetson power mode", _condition("jetson", "power_mode")),
+    "board_power_w_median": Column(
+        "W", "Jetson's input rail at the end of bursts", _condition("ina3221", "board_power_w_median")
+    ),
     "rel_l2": Column("", "largest relative L2 error of an output", _worst("rel_l2", max)),
     "cosine": Column("", "smallest cosine to the reference", _worst("cosine", min)),
     "top1_agreement": Column(

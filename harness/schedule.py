@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from harness.errors import BackbenchError
-from harness.model import Burst, Pace
+from harness.model import JSON, Burst, Pace
 from harness.record import Rules, Samples
 from harness.stats import median, ratio_interval
 
@@ -69,10 +69,18 @@ Watch = Callable[[str, int, Trace], None]
 Meter = Callable[[], int | None]
 """Reads the core-to-core latency in nanoseconds."""
 
+Around = Callable[[str], Callable[[], Mapping[str, JSON]]]
+"""Called with the cell's key right before a burst; what it returns is called right after it, for `Samples.machine`."""
+
 
 def unread() -> int | None:
     """A meter where there is nothing to read."""
     return None
+
+
+def unwatched(key: str) -> Callable[[], Mapping[str, JSON]]:
+    """Nothing is read around a burst."""
+    return dict
 
 
 def orders(keys: Sequence[str], seed: int) -> Iterator[tuple[str, ...]]:
@@ -96,6 +104,7 @@ def measure(
     watch: Watch,
     numbered_from: int = 0,
     meter: Meter = unread,
+    around: Around = unwatched,
 ) -> None:
     """Measure one process of every subject, adding to `trace`: rounds until the rules are met for this process's share.
 
@@ -122,12 +131,13 @@ def measure(
         for place, key in enumerate(cells):
             watch(key, number, trace)
             reading = _read(trace, meter)
+            after = around(key)
             try:
                 burst = subjects[key].burst(pace)
             except BackbenchError as error:
                 trace.lost[key] = error
             else:
-                trace.samples.append(Samples(key, numbered_from + process, number, place, burst, reading))
+                trace.samples.append(Samples(key, numbered_from + process, number, place, burst, reading, after()))
 
 
 def _read(trace: Trace, meter: Meter) -> int | None:

@@ -107,7 +107,10 @@ class Worker:
         load_s = time.perf_counter() - begin
         self._bench = measure.Bench(session, *measure.batches(inputs, asked.batch))
         first_s = self._bench.first()
-        loaded = usage.rss_bytes()  # before the facts are read, which may take memory of its own
+        loaded, peak = (
+            usage.rss_bytes(),
+            usage.peak_rss_bytes(),
+        )  # before the facts are read, which takes memory of its own
         facts = session.facts()
         inherited = {name: os.environ.get(name) for name in plugin.environment}
         return model.Opened(
@@ -120,6 +123,7 @@ class Worker:
             device_bytes=session.device_bytes(),
             timer=self._bench.timer_name,
             modules=tuple(name for name in _FRAMEWORKS if name in sys.modules),
+            rss_peak_bytes=peak,
         )
 
     def overhead(self) -> object:

@@ -29,7 +29,7 @@ _MARKS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red"
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def command(as_json: bool) -> None:
     """Say what is installed, what conflicts, and what each runtime reaches. Exit code 1 where something is broken."""
-    sections = {"Machine": _machine, "Packages": _packages, "Runtimes": _runtimes}
+    sections = {"Machine": _machine, "Probes": _probes, "Packages": _packages, "Runtimes": _runtimes}
     found: list[Diagnosis] = []
     for title, section in sections.items():
         if not as_json:
@@ -91,6 +91,17 @@ def _machine() -> Iterator[Diagnosis]:
             f"artifact cache {folder}: only {show_bytes(free)} free",
             "set BACKBENCH_CACHE to a disk with room",
         )
+
+
+def _probes() -> Iterator[Diagnosis]:
+    from harness.probes.panel import ALL, Panel
+
+    missing = Panel.of_machine().missing
+    for probe in ALL:
+        if reason := missing.get(probe.name):
+            yield Diagnosis("none", f"{probe.name}: unavailable: {reason}")
+        else:
+            yield Diagnosis("ok", f"{probe.name}: {probe.reads}")
 
 
 def _packages() -> Iterator[Diagnosis]:

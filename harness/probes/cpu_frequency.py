@@ -1,0 +1,72 @@
+"""The processors' clock and governor (Linux: Documentation/admin-guide/pm/cpufreq.rst)."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from harness.errors import Unreadable
+from harness.probes.kernel_files import cpus, matching, number, spread, text
+from harness.probes.probe import Metered, Probe, Target, Values, fold, is_unavailable
+
+_MOST = 64
+"""Clock domains read at once: on some processors each reading interrupts the core it is about."""
+
+
+class CpuFrequency(Probe):
+    """The clock of the fastest processor the worker may use, right after a burst: the idle ones tell nothing."""
+
+    name: ClassVar = "cpu_frequency"
+    reads: ClassVar = "clock and governor from /sys/devices/system/cpu/cpufreq"
+
+    def __init__(self, root: Path = Path("/")) -> None:
+        super().__init__(root)
+        self._folder = root / "sys/devices/system/cpu/cpufreq"
+        self._policies = {policy: self._cpus(policy) for policy in matching(self._folder, "policy*")}
+        self._chosen: dict[int, list[Path]] = {}
+
+    def instants(self, target: Target) -> Values:
+        """`mhz` (the fastest), `mhz_limit` (what the governor may go up to) and `governor`."""
+        if not self._policies:
+            raise Unreadable(f"no cpufreq policy in {self._folder}: a virtual machine, or a kernel without cpufreq")
+        policies = self._of(target.pid)
+        fastest = max(policies, key=lambda policy: number(policy / "scaling_cur_freq"))
+        return {
+            "mhz": number(fastest / "scaling_cur_freq") / 1000,
+            "mhz_limit": number(fastest / "scaling_max_freq") / 1000,
+            "governor": text(fastest / "scaling_governor"),
+        }
+
+    def summarise(self, bursts: Sequence[Metered]) -> Values:
+        """Median, least and limit over bursts, in MHz."""
+        governors = sorted({str(v) for b in bursts if (v := b.values.get("governor")) and not is_unavailable(v)})
+        return {
+            "cpu_mhz_median": fold(bursts, "mhz", statistics.median),
+            "cpu_mhz_min": fold(bursts, "mhz", min),
+            "cpu_mhz_limit_min": fold(bursts, "mhz_limit", min),
+            "governor": ", ".join(governors) or fold(bursts, "governor", max),
+        }
+
+    def _cpus(self, policy: Path) -> frozenset[int]:
+        try:
+            return cpus(text(policy / "related_cpus"))
+        except (Unreadable, ValueError):
+            return frozenset()
+
+    def _of(self, pid: int) -> list[Path]:
+        """The policies of the processors that the worker may use; all where that is not known."""
+        if pid not in self._chosen:
+            allowed = _allowed(self.root / f"proc/{pid}/status")
+            mine = [policy for policy, members in self._policies.items() if members & allowed]
+            self._chosen[pid] = spread(mine or list(self._policies), _MOST)
+        return self._chosen[pid]
+
+
+def _allowed(status: Path) -> frozenset[int]:
+    try:
+        lines = text(status).splitlines()
+        return cpus(next((line.partition(":")[2] for line in lines if line.startswith("Cpus_allowed_list:")), ""))
+    except (Unreadable, ValueError):
+        return frozenset()

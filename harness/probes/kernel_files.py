@@ -1,0 +1,74 @@
+"""Reads the one-line files of `/proc` and `/sys`, and says in words why one cannot be read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.errors import Unreadable
+
+_ENOUGH = 1 << 16
+"""Bytes read at once: longer than any of these files but `/proc/stat` of a very large machine, whose head is what counts."""
+
+
+def text(path: str | Path) -> str:
+    """The file's content, stripped. Raises `Unreadable`."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.read(descriptor, _ENOUGH).decode(errors="replace").strip("\n\0 ")
+        finally:
+            os.close(descriptor)
+    except FileNotFoundError:
+        raise Unreadable(f"no {path}") from None
+    except PermissionError:
+        raise Unreadable(f"permission denied: {path} is readable by root only") from None
+    except OSError as error:
+        raise Unreadable(f"{path}: {error.strerror}") from None
+
+
+def number(path: str | Path) -> int:
+    """The whole number in the file. Raises `Unreadable`."""
+    return as_number(text(path), path)
+
+
+def as_number(word: str, path: str | Path) -> int:
+    """A word of a file as a whole number. Raises `Unreadable` with the file's name."""
+    try:
+        return int(word)
+    except ValueError:
+        raise Unreadable(f"{path} holds {word[:40]!r} where a number should be") from None
+
+
+def fields(path: str | Path) -> dict[str, int]:
+    """A file of lines `name number`. Raises `Unreadable`."""
+    pairs = (line.split(maxsplit=1) for line in text(path).splitlines())
+    return {pair[0]: as_number(pair[1], path) for pair in pairs if len(pair) == 2}
+
+
+def exists(path: str | Path) -> bool:
+    """Whether there is such a file, and this user may know it."""
+    return os.access(path, os.F_OK)
+
+
+def matching(root: Path, pattern: str) -> list[Path]:
+    """The paths below `root` that match, in the order of the numbers in their names; none where it may not be looked at."""
+    try:
+        return sorted(root.glob(pattern), key=lambda path: (len(path.name), str(path)))
+    except OSError:
+        return []
+
+
+def cpus(listed: str) -> frozenset[int]:
+    """The processors in a list such as `0-3,6` or `0 1 2` (cpuset(7), cpufreq's `related_cpus`)."""
+    found: set[int] = set()
+    for part in listed.replace(",", " ").split():
+        first, _, last = part.partition("-")
+        found.update(range(int(first), int(last or first) + 1))
+    return frozenset(found)
+
+
+def spread(items: Sequence[Path], most: int) -> list[Path]:
+    """At most `most` of the items, evenly chosen."""
+    return [items[i * len(items) // most] for i in range(most)] if len(items) > most else list(items)
