@@ -75,8 +75,9 @@ def cells_differ(base: Record, new: Record, scope: str) -> Iterator[Change]:
 
 def power_differs(base: Record, new: Record) -> list[Change]:
     """The power mode as the probes saw it while the two cells ran."""
-    names = [name for name, value in base.conditions.items() if _is_power(name) and isinstance(value, str)]
-    return [change for change in _differing(base.conditions, new.conditions, names) if isinstance(change.new, str)]
+    was, now = _flat(base.conditions), _flat(new.conditions)
+    names = [name for name, value in was.items() if _is_power(name.rpartition(".")[2]) and isinstance(value, str)]
+    return [change for change in _differing(was, now, names) if isinstance(change.new, str)]
 
 
 def _is_power(name: str) -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
-from harness import codec
+from harness import codec, comparable, results
 from harness.errors import Unreadable
 from harness.probes.cgroup import Cgroup
 from harness.probes.cpu_time import CpuTime
@@ -18,6 +19,7 @@ from harness.probes.panel import ALL, Panel
 from harness.probes.probe import Metered, Probe, Target, Values, fold
 from harness.probes.rapl import Rapl
 from harness.record import Samples
+from tests import making
 from tests.trees import BURST, INTEL, ORIN, WORKER, around, unfold, write
 
 
@@ -162,3 +164,29 @@ def test_this_machines_control_group_is_found_or_said_to_be_absent() -> None:
     probe = Cgroup()
     reason = probe.available()
     assert reason or "quota_cpus" in probe.instants(WORKER)
+
+
+# ── what a record keeps, and what is made of it ──────────────────────────────────────────────────────────────────
+
+
+def test_a_changed_power_mode_is_seen_when_runs_are_compared(tmp_path: Path) -> None:
+    root = unfold(tmp_path, ORIN)
+    panel = Panel([Jetson(root)])
+    base = replace(making.record(), conditions=panel.conditions([around(panel)]))
+    write(root, "/var/lib/nvpmodel/status", "pmode:0000")
+    again = Panel([Jetson(root)])
+    new = replace(making.record(), conditions=again.conditions([around(again)]))
+    (change,) = comparable.power_differs(base, new)
+    assert (change.base, change.new) == ("2: MODE_30W", "0: MAXN")
+    assert comparable.power_differs(base, base) == []
+
+
+def test_columns_hold_numbers_where_there_are_and_nothing_for_a_reason(tmp_path: Path) -> None:
+    panel = Panel.of_machine(unfold(tmp_path, ORIN))
+    record = replace(making.record(), conditions=panel.conditions([around(panel)]))
+    row = results.row(making.run(), record)
+    assert (row["cpu_mhz_median"], row["power_mode"], row["temperature_c_max"]) == (1728.0, "2: MODE_30W", 52.125)
+    assert row["throttled_periods"] == 0
+    assert row["board_power_w_median"] is None, "an AGX Orin has no rail that feeds all; the record says so"
+    assert row["cpu_energy_j_per_inference"] is None
+    assert results.row(making.run(), making.record())["steal_share"] is None, "a record of an older run"
