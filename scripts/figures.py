@@ -15,7 +15,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from harness import cache, codec, group, machine, registry, run, stats
 from harness.launch import Worker, environment
 from harness.model import Backbone, Cell, Group, Pace
 from harness.prepare import Prepared, Ready, prepare
-from harness.record import Rules
+from harness.record import Record, Rules, Samples
 
 RUNTIMES = ("torch_eager", "ort_cpu", "openvino")
 MODELS = ("resnet50", "mobilenetv3_large_100")
@@ -81,48 +81,73 @@ def say(text: str) -> None:
 # ── repeatability ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def interleaved(bench: Bench, model: str, seed: int) -> Mapping[str, float]:
-    """Speed-ups of one independent repeat: fresh processes, all cells in turn."""
+Measured = tuple[list[Record], list[Samples]]
+
+
+def interleaved(bench: Bench, model: str, seed: int) -> Measured:
+    """One independent repeat: fresh processes, all cells in turn."""
     cells = tuple(bench.cells[model, r] for r in RUNTIMES)
     settings = replace(bench.settings, rules=replace(bench.settings.rules, seed=seed))
-    records, _ = group.measure(Group("figures", cells, codec.key(cells[0])), bench.prepared, settings)
-    return {r.cell.runtime: r.speedup["compute"].ratio.value for r in records if not r.is_baseline}
+    return group.measure(Group("figures", cells, codec.key(cells[0])), bench.prepared, settings)
 
 
-def back_to_back(bench: Bench, model: str) -> Mapping[str, float]:
-    """Speed-ups of one repeat as others measure: each cell alone for its whole budget, one after another."""
-    medians = {}
+def back_to_back(bench: Bench, model: str, seed: int) -> Measured:
+    """One repeat as others measure: each cell alone for its whole budget, one after another."""
+    rules = replace(bench.settings.rules, wait_s=0.0, seed=seed)
+    records, samples = [], []
     for runtime in RUNTIMES:
         cell = bench.cells[model, runtime]
-        records, _ = group.measure(Group("alone", (cell,), codec.key(cell)), bench.prepared, bench.settings)
-        medians[runtime] = records[0].latency["compute"].median_ns
-    return {r: medians["torch_eager"] / medians[r] for r in RUNTIMES[1:]}
+        alone = Group("alone", (cell,), codec.key(cell))
+        found = group.measure(alone, bench.prepared, replace(bench.settings, rules=rules))
+        records += found[0]
+        samples += found[1]
+    return records, samples
 
 
-def repeatability(bench: Bench, repeats: int) -> list[dict[str, object]]:
-    """Both ways side by side, alternated, so that the machine treats both alike. Each repeat is said as it comes."""
-    rows = []
-    for model in MODELS:
-        ways: dict[str, list[Mapping[str, float]]] = {"interleaved": [], "back to back": []}
-        for repeat in range(repeats):
-            ways["interleaved"].append(interleaved(bench, model, repeat))
-            ways["back to back"].append(back_to_back(bench, model))
-            found = {way: dict(ratios[-1]) for way, ratios in ways.items()}
-            say(f"{model}: repeat {repeat + 1} of {repeats}: {json.dumps(found)}")
-        for runtime in RUNTIMES[1:]:
-            for way, found in ways.items():
-                values = [ratios[runtime] for ratios in found]
-                spread = max(values) / min(values)
-                rows.append(
-                    {
-                        "model": model,
-                        "runtime": runtime,
-                        "way": way,
-                        "speedups": [round(v, 3) for v in values],
-                        "max_over_min": round(spread, 3),
-                    }
-                )
-    return rows
+def speedups(records: Sequence[Record]) -> Mapping[str, float]:
+    """The speed-ups of a repeat: from its rounds, or (back to back) from the medians."""
+    medians = {r.cell.runtime: r.latency["compute"].median_ns for r in records}
+    return {
+        r.cell.runtime: r.speedup["compute"].ratio.value
+        if r.speedup
+        else medians["torch_eager"] / medians[r.cell.runtime]
+        for r in records
+        if r.cell.runtime != "torch_eager"
+    }
+
+
+WAYS = {"interleaved": interleaved, "back to back": back_to_back}
+
+
+def repeatability(bench: Bench, repeats: int, ways: Sequence[str], record: Path | None) -> list[dict[str, object]]:
+    """The ways side by side, alternated, so that the machine treats all alike. Each repeat is said as it comes."""
+    found: dict[tuple[str, str], list[Mapping[str, float]]] = {}
+    mixed: dict[tuple[str, str], int] = {}
+    for number in range(repeats):
+        for model in MODELS:
+            for way in ways:
+                records, samples = WAYS[way](bench, model, number)
+                ratios = speedups(records)
+                found.setdefault((model, way), []).append(ratios)
+                unclear = any(s.mixed for r in records for s in r.speedup.values())
+                mixed[model, way] = mixed.get((model, way), 0) + unclear
+                say(f"{model}, {way}, {number + 1} of {repeats}: {json.dumps(ratios)}{' (mixed)' if unclear else ''}")
+                if record is not None:
+                    record.mkdir(parents=True, exist_ok=True)
+                    lines = [codec.dumps(item) for item in (*records, *samples)]
+                    (record / f"{model} {way}-{number:02d}.jsonl").write_text("\n".join(lines) + "\n")
+    return [
+        {
+            "model": model,
+            "runtime": runtime,
+            "way": way,
+            "speedups": [round(ratios[runtime], 3) for ratios in repeated],
+            "max_over_min": round(max(r[runtime] for r in repeated) / min(r[runtime] for r in repeated), 3),
+            "mixed": mixed[model, way],
+        }
+        for (model, way), repeated in found.items()
+        for runtime in RUNTIMES[1:]
+    ]
 
 
 # ── truth ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -209,6 +234,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--budget", type=float, default=10.0, help="seconds per cell")
     parser.add_argument("--only", choices=("repeatability", "truth", "overhead"))
+    parser.add_argument("--ways", nargs="*", choices=list(WAYS), default=list(WAYS), help="of repeatability")
+    parser.add_argument("--record", type=Path, help="keep the bursts of repeatability in this folder")
     parser.add_argument("--output", type=Path, help="write the JSON here too")
     args = parser.parse_args()
     figures: dict[str, object] = {"machine": machine.facts(), "versions": machine.versions()}
@@ -221,7 +248,7 @@ def main() -> None:
                 f(bench, model, args.repeats) for model in MODELS for f in (against_benchmark_app, against_bare_loop)
             ]
         if args.only in (None, "repeatability"):
-            figures["repeatability"] = repeatability(bench, args.repeats)
+            figures["repeatability"] = repeatability(bench, args.repeats, args.ways, args.record)
     text = json.dumps(figures, indent=1)
     print(text)
     if args.output:
