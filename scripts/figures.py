@@ -1,8 +1,9 @@
-"""How far Backbench's own figures can be trusted on this machine: repeatability, truth, overhead.
+"""How far Backbench's own figures can be trusted on this machine: repeatability, truth, overhead, company.
 
 Repeatability: speed-ups of independent repeats, interleaved (as `backbench run` measures) and back to back (as a loop
 over cells would). Truth: `compute` against OpenVINO's own benchmark_app and a bare loop over `run_with_iobinding`, the
-two alternated. Overhead: an inference of the `fake` runtime that takes no time.
+two alternated. Overhead: an inference of the `fake` runtime that takes no time. Company: a cell among five idle sessions
+over the same cell alone.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -228,12 +230,58 @@ def against_bare_loop(bench: Bench, model: str, repeats: int) -> dict[str, objec
         loop.kill()
 
 
+# ── idle sessions ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def in_company(bench: Bench, model: str, runtime: str, repeats: int) -> dict[str, object]:
+    """Latency of a cell in a group of six over its latency alone, the two alternated: five sessions come and go."""
+    subject = bench.cells[model, runtime]
+    others = [replace(bench.cells[model, r], label=f"{r} {n}") for r in RUNTIMES for n in (1, 2)][:5]
+    ratios = []
+    with ExitStack() as stack:
+        mine = _station(stack, bench, subject)
+        for number in range(repeats):
+            say(f"{model} {runtime}: alone and in a group of six, {number + 1} of {repeats}")
+            before = [_median(mine) for _ in range(5)]
+            with ExitStack() as passing:
+                company = [_station(passing, bench, cell) for cell in others]
+                together = []
+                for _ in range(5):
+                    for station in company:
+                        _median(station)
+                    together.append(_median(mine))
+            after = [_median(mine) for _ in range(5)]
+            alone = statistics.median(before + after)
+            ratios.append(math.log(statistics.median(together) / alone))
+    interval = stats.ratio_interval([ratios])
+    return {
+        "model": model,
+        "runtime": runtime,
+        "in_group_over_alone": round(interval.value, 4),
+        "interval": [round(interval.low, 4), round(interval.high, 4)],
+    }
+
+
+def _station(stack: ExitStack, bench: Bench, cell: Cell) -> group.Station:
+    env = environment(cell.threads, more=registry.runtime_class(cell.runtime).environment)
+    worker = stack.enter_context(Worker(bench.settings.logs / "company.log", env=env, name=cell.title))
+    model = cell.backbone.name
+    station = group.Station(cell, bench.ready(model, cell.runtime), worker, bench.settings.rules)
+    station.open(bench.settings.runtime_caches)
+    station.warm()
+    return station
+
+
+def _median(station: group.Station) -> float:
+    return statistics.median(station.burst(Pace(0.15, 0.0, 3)).compute_ns)
+
+
 def main() -> None:
     """Measure what is asked for, and print it as JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--budget", type=float, default=10.0, help="seconds per cell")
-    parser.add_argument("--only", choices=("repeatability", "truth", "overhead"))
+    parser.add_argument("--only", choices=("repeatability", "truth", "overhead", "company"))
     parser.add_argument("--ways", nargs="*", choices=list(WAYS), default=list(WAYS), help="of repeatability")
     parser.add_argument("--record", type=Path, help="keep the bursts of repeatability in this folder")
     parser.add_argument("--output", type=Path, help="write the JSON here too")
@@ -247,6 +295,8 @@ def main() -> None:
             figures["truth"] = [
                 f(bench, model, args.repeats) for model in MODELS for f in (against_benchmark_app, against_bare_loop)
             ]
+        if args.only in (None, "company"):
+            figures["company"] = [in_company(bench, MODELS[1], r, 2 * args.repeats) for r in RUNTIMES]
         if args.only in (None, "repeatability"):
             figures["repeatability"] = repeatability(bench, args.repeats, args.ways, args.record)
     text = json.dumps(figures, indent=1)
