@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from harness import checks, intervals, schedule, stats
+from harness import checks, codec, intervals, schedule, stats
 from harness.errors import BackbenchError, MissingLibrary, Unsupported, WorkerCrashed, WorkerTimedOut
 from harness.model import JSON, SCOPES, Cell, Facts, Outcome
 from harness.prepare import Ready
 from harness.record import ArtifactNote, Latency, Record, Rules, Speedup
 from harness.schedule import Trace
+from harness.shape import shape
+
+BUSY = 4.0
+"""A core-to-core reading above this multiple of the best is no distance: a processor had something else to do."""
 
 
 def latencies(trace: Trace, key: str) -> Mapping[str, Latency]:
@@ -50,6 +54,7 @@ def _core_to_core(trace: Trace, key: str) -> JSON:
     return {
         "median_ns": stats.median(readings),
         "best_ns": trace.best_ns,
+        "busy_share": sum(r > BUSY * (trace.best_ns or r) for r in readings) / len(readings),
         "far_share": sum(1 for _, _, of in disturbed if of == key) / bursts,
         "waited_s": trace.waited_s,
     }
@@ -66,7 +71,11 @@ def finish(record: Record, trace: Trace, rules: Rules) -> Record:
         speedup={} if record.is_baseline else speedups(trace, record.baseline, record.key, rules),
         rounds=len(mine),
         measured_s=sum(s.burst.seconds for s in mine),
-        conditions={**record.conditions, "core_to_core": _core_to_core(trace, record.key)},
+        conditions={
+            **record.conditions,
+            "shape": codec.encode(shape([s.burst for s in mine])),
+            "core_to_core": _core_to_core(trace, record.key),
+        },
     )
     trust, findings = checks.judge(measured, rules)
     return replace(measured, trust=trust, findings=findings)

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import math
+import random
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
-from harness import checks
-from harness.model import Warmup
+from harness import checks, schedule, summary
+from harness.model import JSON, Warmup
 from harness.record import Record, Rules, Speedup
+from harness.schedule import Trace
 from tests import making
+from tests.scripted import Scripted, silent
 
 RULES = Rules()
 
 
 def _judged(record: Record, rules: Rules = RULES) -> tuple[str, dict[str, str]]:
+    """Verdict and findings, without the remark that every record of random weights carries."""
     trust, findings = checks.judge(record, rules)
-    return trust, {finding.check: finding.level for finding in findings}
+    return trust, {finding.check: finding.level for finding in findings if finding.check != "random_weights"}
+
+
+def test_random_weights_are_said_and_cost_no_trust() -> None:
+    trust, findings = checks.judge(making.record(), RULES)
+    assert (trust, [finding.check for finding in findings]) == ("trusted", ["random_weights"])
 
 
 def test_a_clean_record_is_trusted() -> None:
@@ -65,6 +76,110 @@ def test_a_failed_control_makes_a_record_untrusted() -> None:
     judged = checks.with_finding(making.record(), finding)
     assert judged.trust == "untrusted"
     assert "1.200" in judged.findings[0].seen
+
+
+@pytest.mark.parametrize(
+    ("conditions", "check", "level"),
+    [
+        ({"cpu_time": {"steal_share": 0.02}}, "steal", "caution"),
+        ({"cpu_time": {"steal_share": 0.2}}, "steal", "untrusted"),
+        ({"cpu_time": {"other_cpus_busy": 0.2}}, "busy_neighbour", "caution"),
+        ({"cpu_time": {"other_cpus_busy": 0.9}}, "busy_neighbour", "untrusted"),
+        ({"cgroup": {"throttled_share": 0.002}}, "throttled", "caution"),
+        ({"cgroup": {"throttled_share": 0.1}}, "throttled", "untrusted"),
+        ({"cpu_throttle": {"core_throttle_events": 3}}, "throttled", "caution"),
+        ({"nvml": {"thermal_limited_share": 0.5}}, "throttled", "untrusted"),
+        ({"nvml": {"power_limited_share": 0.1}}, "throttled", "caution"),
+        ({"cpu_frequency": {"cpu_mhz_min": 1800.0, "cpu_mhz_median": 3000.0}}, "clock_changed", "caution"),
+        ({"nvml": {"gpu_mhz_min": 900.0, "gpu_mhz_median": 1700.0}}, "clock_changed", "caution"),
+        ({"pressure": {"memory_full_share": 0.02}}, "memory_pressure", "caution"),
+        ({"worker": {"major_faults": 7}}, "memory_pressure", "caution"),
+        ({"shape": {"kind": "drift", "spread": 1.2, "change": 1.2, "spikes": 0.0}}, "latency_moved", "caution"),
+        ({"shape": {"kind": "step", "spread": 1.7, "change": 1.6, "spikes": 0.0}}, "latency_moved", "untrusted"),
+        ({"shape": {"kind": "step", "spread": 1.7, "change": 0.6, "spikes": 0.0}}, "latency_moved", "untrusted"),
+        ({"shape": {"kind": "steady", "spread": 1.0, "change": 1.0, "spikes": 0.03}}, "spikes", "caution"),
+        ({"cpu_frequency": "unavailable: no cpufreq"}, "unknown", "trusted"),
+    ],
+)  # fmt: skip
+def test_what_the_probes_read_is_judged(conditions: dict[str, JSON], check: str, level: str) -> None:
+    assert _judged(replace(making.record(), conditions=conditions)) == (level, {check: level})
+
+
+def test_quiet_probes_and_unreadable_values_accuse_nobody() -> None:
+    conditions: dict[str, JSON] = {
+        "cpu_time": {"steal_share": 0.0, "other_cpus_busy": "unavailable: no worker"},
+        "cgroup": {"throttled_share": 0.0},
+        "cpu_frequency": {"cpu_mhz_min": 2990.0, "cpu_mhz_median": 3000.0},
+        "nvml": "unavailable: no NVIDIA driver",
+        "shape": {"kind": "steady", "spread": 1.05, "change": 1.0, "spikes": 0.001},
+    }
+    assert _judged(replace(making.record(), conditions=conditions)) == ("trusted", {})
+
+
+def test_busy_processors_are_not_taken_for_processors_apart() -> None:
+    record = replace(_disturbed(0, mixed=True), conditions={"core_to_core": {"busy_share": 0.9}})
+    assert "other work" in checks.judge(record, RULES)[1][0].seen
+
+
+def test_advice_depends_on_what_was_tried() -> None:
+    """More time where time helps; fresh processes where it does not; the self-test where nothing short of hours would do."""
+
+    def advice(half_width: float, rules: Rules) -> str:
+        return checks.judge(making.record(half_width=half_width), rules)[1][0].advice
+
+    assert "--budget 40s" in advice(0.04, Rules(budget_s=10, target=0.02))
+    assert "--processes" in advice(0.02, Rules(budget_s=60, target=0.005))
+    assert "selftest" in advice(0.3, Rules(budget_s=60, target=0.02))
+
+
+# ── whole traces: from scripted bursts to the verdict ────────────────────────────────────────────────────────────
+
+
+def _trust(slow: Callable[[int], float], other: Callable[[int], float] | None = None) -> tuple[str | None, set[str]]:
+    """Verdict on a cell twice as fast as its baseline, on a machine that slows both by `slow(burst)` (or it by `other`)."""
+    draw = random.Random(1)
+
+    def noisy(base: float, level: Callable[[int], float]) -> Callable[[int], float]:
+        return lambda n: base * level(n) * draw.lognormvariate(0, 0.005)
+
+    subjects = {
+        "base": Scripted(noisy(2e7, slow), 0.005, seed=1),
+        "a": Scripted(noisy(1e7, other or slow), 0.005, seed=2),
+    }
+    trace, rules = Trace(), Rules(budget_s=6.0, target=0.02)
+    schedule.measure(subjects, "base", replace(rules, target=0.0), 0, trace, silent)
+    record = replace(making.record(), key="a", baseline="base", latency={}, speedup={}, conditions={})
+    judged = summary.finish(record, trace, rules)
+    return judged.trust, {finding.check for finding in judged.findings if finding.level != "trusted"}
+
+
+def test_a_steady_trace_is_trusted() -> None:
+    assert _trust(lambda _: 1.0) == ("trusted", set())
+
+
+@pytest.mark.parametrize(
+    "slow",
+    [
+        pytest.param(lambda n: 1 + n / 100, id="drift"),
+        pytest.param(lambda n: 1.0 if n < 15 else 1.3, id="step"),
+        pytest.param(lambda n: 1.2 + 0.2 * math.sin(n / 2), id="throttling"),
+    ],
+)  # fmt: skip
+def test_a_machine_that_moves_costs_the_latency_its_trust_but_not_the_speedup(slow: Callable[[int], float]) -> None:
+    trust, reasons = _trust(slow)
+    assert (trust, reasons) == ("caution", {"latency_moved"})
+
+
+def test_a_neighbour_that_hits_one_cell_alone_widens_the_interval() -> None:
+    trust, reasons = _trust(lambda _: 1.0, lambda n: 2.0 if n % 2 else 1.0)
+    assert trust == "untrusted"
+    assert {"wide_interval", "latency_moved"} <= reasons
+
+
+def test_spikes_are_seen() -> None:
+    trust, reasons = _trust(lambda _: 1.0, lambda n: 8.0 if n in (7, 19) else 1.0)
+    assert trust == "caution"
+    assert "spikes" in reasons
 
 
 def test_every_finding_says_what_to_do() -> None:
