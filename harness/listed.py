@@ -75,4 +75,4 @@ class Diagnosis:
     text: str
     mend: str = ""
     about: str = ""
-    """`machine`, `packages` or `runtimes`."""
+    """`machine`, `probes`, `packages` or `runtimes`."""

@@ -14,6 +14,7 @@ from harness.catalog import Catalog
 from harness.errors import StoreFailed
 from harness.launch import Worker
 from harness.model import CONTROL, Cell, Group
+from harness.probes.panel import ALL
 from harness.record import Plan, Record
 from harness.schedule import Trace
 from tests import making
@@ -104,6 +105,21 @@ def test_every_kind_of_cell_becomes_a_record(tmp_path: Path) -> None:
     for record in records.values():
         assert bool(record.latency) == (record.outcome == "ok"), "a latency is published exactly where all went well"
         assert record.outcome == "ok" or record.reason
+
+
+def test_records_say_how_the_machine_was_and_what_loading_took(tmp_path: Path) -> None:
+    records = _carry_out(tmp_path, _plan(tmp_path, ["ort_cpu", _fake(load_s=0.3, virtual=False)], burst=0.15))
+    for record in records.values():
+        assert {kind.name for kind in ALL} <= set(record.conditions)
+        assert isinstance(record.conditions["cpu_time"], dict)
+        memory, cold = record.memory, record.cold
+        assert memory is not None and cold is not None
+        assert memory.artifact_bytes > 0
+        assert 0 < max(memory.rss_before_bytes, memory.rss_loaded_bytes) <= memory.rss_peak_bytes
+    slow = records["works"].cold
+    assert slow is not None and slow.load_s >= 0.3, "what a runtime does while it opens is load"
+    read = [sample for sample in store.read_samples(tmp_path / "run") if sample.machine]
+    assert {sample.key for sample in read} == {record.key for record in records.values()}
 
 
 def test_a_hanging_cell_is_timed_out_and_the_rest_is_measured(tmp_path: Path) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import pytest
 
 from harness import schedule
+from harness.model import JSON
 from harness.record import Rules
 from harness.schedule import Trace
 from tests.scripted import Scripted, lost, silent
@@ -157,3 +158,23 @@ def test_a_distance_that_is_always_the_same_disturbs_nothing() -> None:
     trace, ratios = _apart(lambda _: True, RULES)
     assert trace.disturbed() == frozenset()
     assert trace.waited_s == 0 == ratios.left_out
+
+
+def test_the_machine_is_read_around_every_burst_and_after_it_only_where_it_gave_one() -> None:
+    said: list[str] = []
+
+    def around(key: str) -> Callable[[], Mapping[str, JSON]]:
+        said.append(f"before {key}")
+
+        def after() -> Mapping[str, JSON]:
+            said.append(f"after {key}")
+            return {"seconds": len(said)}
+
+        return after
+
+    trace = Trace()
+    subjects = {"base": Scripted(lambda _: 1e7), "a": Scripted(lambda _: 1e7, crash_at=2)}
+    schedule.measure(subjects, "base", replace(RULES, budget_s=0.01), 0, trace, silent, around=around)
+    assert said.count("before a") == 3 and said.count("after a") == 2
+    assert [word.split()[1] for word in said if word.startswith("after")] == [s.key for s in trace.samples]
+    assert all(s.machine["seconds"] for s in trace.samples)
