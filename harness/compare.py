@@ -3,7 +3,8 @@
 A cell is *slower* where its ratio NEW / BASE is at least the minimum effect, its interval excludes 1 and a rank test finds
 the rounds apart; *same* where the whole interval lies within the minimum effect; else it *cannot be told*. The ratio is
 taken relative to the baseline of the cell's rounds where the baseline did not change, because that cancels what the
-machine did between the runs (`harness.difference` has the intervals).
+machine did between the runs (`harness.difference` has the intervals). A cell of which nothing changed that is recorded is
+not called faster or slower on one run a side: the machine is then the likelier reason.
 """
 
 from __future__ import annotations

@@ -38,13 +38,34 @@ _LATENCY_SD: Mapping[bool, float] = {True: 0.05, False: 0.10}
 _SPEEDUP_SD: Mapping[bool, float] = {True: 0.01, False: 0.07}
 
 
-def prior(relative: bool, calm: bool) -> Prior:
-    """What is assumed of two runs' latencies, or of latencies `relative` to a cell of the same rounds.
+_CANCELS_BUT = 0.5
+"""Share of a baseline's shift that is left in a speed-up: it was 0.5 to 0.85 where processors moved apart."""
+
+
+def latency_prior(calm: bool, sides: Sequence[Rounds]) -> Prior:
+    """What is assumed of two runs' latencies: they differ by no less than the rounds of either do (`scatter`).
 
     `calm`: all rounds are known to be of one state of the machine's processors.
     """
-    process_sd = stats.PROCESS_SD if relative else stats.PROCESS_SD / math.sqrt(2)
-    return Prior((_SPEEDUP_SD if relative else _LATENCY_SD)[calm], _DF, process_sd)
+    sd = math.hypot(_LATENCY_SD[calm], max(map(scatter, sides)))
+    return Prior(sd, _DF, stats.PROCESS_SD / math.sqrt(2))
+
+
+def speedup_prior(calm: bool, shift: float) -> Prior:
+    """What is assumed of latencies relative to a baseline of the same rounds, whose own log latency changed by `shift`."""
+    return Prior(math.hypot(_SPEEDUP_SD[calm], _CANCELS_BUT * shift), _DF, stats.PROCESS_SD)
+
+
+def scatter(runs: Rounds) -> float:
+    """Standard deviation of the rounds of a process, from their quartiles; the mean over all processes."""
+    return statistics.fmean(_quartile_sd(rounds) for processes in runs for rounds in processes)
+
+
+def _quartile_sd(rounds: Sequence[float]) -> float:
+    if len(rounds) < 2:
+        return 0.0
+    low, _, high = statistics.quantiles(rounds, n=4, method="inclusive")
+    return (high - low) / 1.349
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,9 @@ class Judge:
         self.pairs = {pair.base.key: pair for pair in pairs}
         able = [pair for pair in pairs if not pair.differs and pair.base.outcome == pair.new.outcome == "ok"]
         self.rounds = {by: {pair.base.key: self._rounds(pair, by) for pair in able} for by in _WAYS}
-        self.differences = {by: self._differences(by) for by in _WAYS}
+        self.differences: dict[By, Mapping[str, Difference]] = {}
+        for by in _WAYS:  # latencies first: what a baseline's own shifted by says how well a speed-up cancels
+            self.differences[by] = self._differences(by)
 
     def _rounds(self, pair: Pair, by: By) -> tuple[Rounds, Rounds]:
         if by == "latency":
@@ -78,7 +80,7 @@ class Judge:
 
     def _differences(self, by: By) -> Mapping[str, Difference]:
         alone = {
-            key: difference.between(base, new, difference.prior(by == "speedup", self._calm(key)))
+            key: difference.between(base, new, self._prior(by, key))
             for key, (base, new) in self.rounds[by].items()
             if base and new
         }
@@ -86,6 +88,12 @@ class Judge:
             return {key: replace(found, parts=dict.fromkeys(found.parts, NONE)) for key, found in alone.items()}
         shifts = {runtime: self._shifts(alone, runtime) for runtime in {self._runtime(key) for key in alone}}
         return {key: found.seeing(shifts[self._runtime(key)]) for key, found in alone.items()}
+
+    def _prior(self, by: By, key: str) -> difference.Prior:
+        if by == "latency":
+            return difference.latency_prior(self._calm(key), self.rounds[by][key])
+        baseline = self.differences["latency"][self.pairs[key].base.baseline]
+        return difference.speedup_prior(self._calm(key), baseline.log)
 
     def _calm(self, key: str) -> bool:
         pair = self.pairs[key]
@@ -168,6 +176,8 @@ def conclude(pair: Pair, best: Estimate | None, latency: Estimate | None, how: H
             found, reason = "cant_tell", doubt
         elif found == "cant_tell":
             reason = _why(best, how.effect)
+        elif found != "same" and pair.unchanged and best.by != "in_turn" and min(best.runs) < 2:
+            found, reason = "cant_tell", f"it moved, and nothing of it that is recorded changed → {_ADVICE['runs']}"
     return Comparison(
         base.cell.backbone.name, base.cell.title, status, found, reason, base.cell, new.cell, base.key, new.key,
         median_ns(base, how.scope), median_ns(new, how.scope), best, latency, pair.differs, pair.forced, pair.changes,

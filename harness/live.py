@@ -64,6 +64,8 @@ def compare(measured: Measured, how: How) -> Compared:
         )
     records = {record.key: record for record in measured.records}
     pairs = [pair for group in measured.run.plan.groups if (pair := _pair(group, records)) is not None]
+    if not pairs:
+        raise NotComparable(f"{measured.name} ended before a cell was measured", "repeat its command with --resume")
     cells, overall = judge.in_turn(pairs, pairing.calm([[measured]])[0][0], how)
     note = side_note(measured)
     return Compared(

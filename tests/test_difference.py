@@ -14,7 +14,7 @@ from harness.difference import Prior, Rounds
 
 ROUNDS = st.lists(st.floats(-1, 1), min_size=1, max_size=15)
 SIDE = st.lists(st.lists(ROUNDS, min_size=1, max_size=3), min_size=1, max_size=3)
-PRIOR = difference.prior(relative=True, calm=True)
+PRIOR = difference.speedup_prior(calm=True, shift=0.0)
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,17 @@ def test_unchanged_cells_say_what_runs_differ_by() -> None:
     assert found.shift == 0.0
     assert found.seeing([found.shift] * 5).interval().half_width < found.interval().half_width
     assert found.seeing([moved.shift]).interval().half_width > 2 * found.interval().half_width
+
+
+def test_a_machine_that_scatters_within_a_run_is_taken_to_differ_as_much_between_runs() -> None:
+    draw = np.random.default_rng(3)
+    still, wild = ([[list(draw.normal(0, sd, 400))]] for sd in (0.005, 0.5))
+    assert difference.latency_prior(True, (still, still)).run_sd == pytest.approx(0.05, rel=0.05)
+    assert difference.latency_prior(True, (still, wild)).run_sd == pytest.approx(0.5, rel=0.1)
+
+
+def test_a_baseline_that_shifted_cancels_in_part_only() -> None:
+    assert difference.speedup_prior(True, 0.2).run_sd == difference.speedup_prior(True, -0.2).run_sd > 0.09
 
 
 def test_a_block_bootstrap_sees_a_drift_that_rounds_alone_hide() -> None:

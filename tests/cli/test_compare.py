@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -129,13 +130,21 @@ def _twin(folder: Path) -> Path:
     return made / "bin" / "python"
 
 
+def _is_same(cell: dict[str, Any]) -> bool:
+    """Found the same; or, beside a busy neighbour, whose figures are untrusted, at least measured so."""
+    ratio = cell["estimate"]["ratio"]
+    measured_so = 0.97 < ratio["low"] <= ratio["high"] < 1.03
+    return measured_so and (cell["verdict"] == "same" or "is untrusted" in cell["reason"])
+
+
 def test_two_environments_are_measured_in_turn_and_alike_they_are_the_same(backbench: Run, folder: Path) -> None:
     python = _twin(folder)
     done = backbench("compare", *FAKE, "a.onnx", "--python-b", str(python), *SHORT, "--out", "live", "--json")
     assert done.returncode == 0, done.stderr
     data = json.loads(done.stdout)
     [cell] = data["cells"]
-    assert (cell["verdict"], cell["estimate"]["by"]) == ("same", "in_turn")
+    assert _is_same(cell)
+    assert cell["estimate"]["by"] == "in_turn"
     assert (cell["base"]["python"], cell["new"]["python"]) == ("", str(python))
     assert "python" in [change["field"] for change in data["changes"]]
     assert {record.cell.python for record in store.read_records(folder / "live")} == {"", str(python)}
@@ -151,12 +160,25 @@ def test_the_worker_of_the_other_side_runs_in_the_other_environment(backbench: R
     assert sorted(f"$ {python} -m harness.worker" in log for log in commands) == [False, True]
 
 
+def test_what_was_interrupted_is_finished_by_the_same_command(backbench: Run, folder: Path) -> None:
+    words = ("compare", *FAKE, "a.onnx", "b.onnx", *SHORT, "--out", "cut")
+    assert backbench(*words).returncode == 0
+    (folder / "cut" / "records.jsonl").write_text("")
+    unfinished = backbench("compare", "cut")
+    assert unfinished.returncode == 2
+    assert "--resume" in unfinished.stderr
+    assert backbench(*words).returncode == 2, "a run lies there"
+    assert backbench(*words, "--resume").returncode == 0
+    [cell] = json.loads(backbench("compare", "cut", "--json").stdout)["cells"]
+    assert _is_same(cell)
+
+
 def test_two_artifacts_are_measured_in_turn(backbench: Run) -> None:
     done = backbench("compare", *FAKE, "a.onnx", "b.onnx", *SHORT, "--out", "artifacts", "--json")
     assert done.returncode == 0, done.stderr
     [cell] = json.loads(done.stdout)["cells"]
     assert (cell["base"]["backbone"]["name"], cell["new"]["backbone"]["name"]) == ("a", "b")
-    assert cell["verdict"] == "same"
+    assert _is_same(cell)
 
 
 def test_a_side_that_cannot_run_is_a_failure_with_its_reason(backbench: Run) -> None:
