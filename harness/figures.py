@@ -9,6 +9,7 @@ from typing import Literal
 
 from harness import intervals, stats
 from harness.evidence import Evidence, accuracy_of
+from harness.probes.energy import energy_j_per_inference
 from harness.units import show_bytes, show_count, show_ms, show_seconds
 
 SAFETY = 1.2
@@ -176,11 +177,10 @@ def _accuracy_drop(evidence: Evidence, _: str) -> Figure | Missing:
 
 
 def _energy(evidence: Evidence, _: str) -> Figure | Missing:
-    told = evidence.record.conditions.get("energy_j_per_inference")
-    if isinstance(told, (int, float)) and not isinstance(told, bool):
-        return Figure.counted(told / evidence.record.cell.batch)
-    why = told.removeprefix("unavailable: ") if isinstance(told, str) else "nothing measured it"
-    return Missing(f"energy unavailable: {why}")
+    told = energy_j_per_inference(evidence.record)
+    if isinstance(told, str):
+        return Missing(f"energy {told}")
+    return Figure.counted(told / evidence.record.cell.batch)
 
 
 def _ms(ns: float) -> str:
