@@ -14,7 +14,7 @@ from typing import Any
 from harness import checks, clock, codec, core_to_core, machine, registry, schedule, summary
 from harness.errors import BackbenchError, OpenFailed
 from harness.launch import Worker, environment, pinned
-from harness.model import CONTROL, Burst, Cell, Device, Group, Opened, Pace, Setup, Verification, Warmup
+from harness.model import CONTROL, JSON, Burst, Cell, Device, Group, Opened, Pace, Setup, Verification, Warmup
 from harness.prepare import Prepared, Ready
 from harness.probes.panel import Panel
 from harness.probes.probe import Target
@@ -186,10 +186,16 @@ class _Part:
             watch,
             self.first_process,
             meter.read,
-            lambda key: self.settings.panel.around(Target(stations[key].worker.pid, stations[key].cell.device)),
+            lambda key: self._around(stations[key]),
         )
         if self.trace.best_ns is not None:
             core_to_core.remember(file, self.trace.best_ns)
+
+    def _around(self, station: Station) -> Callable[[], Mapping[str, JSON]]:
+        """Read the machine around a burst, unless the session is timed by a clock that the machine has no part in."""
+        if station.opened is None or station.opened.timer != clock.HOST:
+            return dict
+        return self.settings.panel.around(Target(station.worker.pid, station.cell.device))
 
     def _finish(self, key: str) -> Record:
         record = self._records[key]

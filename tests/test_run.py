@@ -122,6 +122,12 @@ def test_records_say_how_the_machine_was_and_what_loading_took(tmp_path: Path) -
     assert {sample.key for sample in read} == {record.key for record in records.values()}
 
 
+def test_the_machine_is_not_read_for_a_clock_it_has_no_part_in(tmp_path: Path) -> None:
+    """A busy machine says nothing against scripted latencies."""
+    (record,) = _carry_out(tmp_path, _plan(tmp_path, [_fake()], baseline="fake")).values()
+    assert str(record.conditions["cpu_time"]).startswith("unavailable: not read: timed by a clock of its own")
+
+
 def test_a_hanging_cell_is_timed_out_and_the_rest_is_measured(tmp_path: Path) -> None:
     records = _carry_out(tmp_path, _plan(tmp_path, ["ort_cpu", _fake(fault="hang", fault_at=40), _fake()], patience=3))
     assert records["hang"].outcome == "timed_out"

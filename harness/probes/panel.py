@@ -78,7 +78,10 @@ class Panel:
     def _condition(self, probe: Probe, samples: Sequence[Samples]) -> JSON:
         if probe.name in self.missing:
             return f"{UNAVAILABLE}{self.missing[probe.name]}"
-        bursts, reason = [], f"{UNAVAILABLE}no burst began 0.1 s or more after the reading before it"
+        bursts, reason = (
+            [],
+            f"{UNAVAILABLE}not read: timed by a clock of its own, or every burst began within 0.1 s of a reading",
+        )
         for sample in samples:
             values, seconds = sample.machine.get(probe.name, {}), sample.machine.get(SECONDS)
             if isinstance(values, Mapping) and is_number(seconds):
