@@ -1,14 +1,15 @@
-"""How far Backbench's own figures can be trusted on this machine: repeatability, truth, overhead, company.
+"""How far Backbench's own figures can be trusted on this machine: repeatability, truth, overhead, company, divided.
 
 Repeatability: speed-ups of independent repeats, interleaved (as `backbench run` measures) and back to back (as a loop
 over cells would). Truth: `compute` against OpenVINO's own benchmark_app and a bare loop over `run_with_iobinding`, the
 two alternated. Overhead: an inference of the `fake` runtime that takes no time. Company: a cell among five idle sessions
-over the same cell alone.
+over the same cell alone. Divided: what a person gets who runs benchmark_app, or a plain loop, twice.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import math
 import re
@@ -16,8 +17,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -183,51 +184,83 @@ def truth(
     }
 
 
-def against_benchmark_app(bench: Bench, model: str, repeats: int) -> dict[str, object]:
-    """OpenVINO's own tool on the same IR, fp32, batch 1, latency hint, idle in between.
+def benchmark_app(bench: Bench, model: str, seconds: int) -> float:
+    """Median of OpenVINO's own tool in ns, on the same IR, fp32, batch 1, latency hint.
 
     Its latency hint takes one thread per physical core, as our cells do; it allows no explicit number beside a hint.
     """
     xml = bench.ready(model, "openvino").artifact.path
-    shape = "[1,3,224,224]"
     command = [
-        str(Path(sys.executable).with_name("benchmark_app")), "-m", xml, "-d", "CPU", "-hint", "latency", "-shape", shape,
-        "-infer_precision", "f32", "-t", "1",
+        str(Path(sys.executable).with_name("benchmark_app")), "-m", xml, "-d", "CPU", "-hint", "latency",
+        "-shape", "[1,3,224,224]", "-infer_precision", "f32", "-t", str(seconds),
     ]  # fmt: skip
-
-    def other() -> float:
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        found = re.search(r"Median:\s+([0-9.]+) ms", done.stdout)
-        assert found, done.stdout
-        return float(found.group(1)) * 1e6
-
-    return truth(bench, model, "openvino", other, 4 * repeats, 0.7) | {"theirs": "benchmark_app"}
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = re.search(r"Median:\s+([0-9.]+) ms", done.stdout)
+    assert found, done.stdout
+    return float(found.group(1)) * 1e6
 
 
-def against_bare_loop(bench: Bench, model: str, repeats: int) -> dict[str, object]:
-    """A loop over `run_with_iobinding` in a process of its own, idle in between."""
-    ready = bench.ready(model, "ort_cpu")
-    cell = bench.cells[model, "ort_cpu"]
-    arguments = [ready.artifact.path, str(Path(ready.reference.path) / "inputs.npz"), str(cell.threads), "0.2"]
+@contextmanager
+def bare_loop(bench: Bench, model: str, seconds: float) -> Iterator[Callable[[], float]]:
+    """A loop over `run_with_iobinding` in a process of its own, idle in between: each call gives a median in ns."""
+    ready, cell = bench.ready(model, "ort_cpu"), bench.cells[model, "ort_cpu"]
+    arguments = [ready.artifact.path, str(Path(ready.reference.path) / "inputs.npz"), str(cell.threads), str(seconds)]
     loop = subprocess.Popen(
         [sys.executable, "-c", BARE_LOOP, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env=environment(cell.threads, more=registry.runtime_class(cell.runtime).environment),
+        env=environment(cell.threads),
     )
 
-    def other() -> float:
+    def once() -> float:
         assert loop.stdin and loop.stdout
         loop.stdin.write("go\n")
         loop.stdin.flush()
         return float(loop.stdout.readline())
 
     try:
-        other()
-        return truth(bench, model, "ort_cpu", other, 10 * repeats, 0.2) | {"theirs": "bare loop"}
+        once()
+        yield once
     finally:
         loop.kill()
+
+
+def against_benchmark_app(bench: Bench, model: str, repeats: int) -> dict[str, object]:
+    """`compute` of openvino over benchmark_app's median."""
+    other = functools.partial(benchmark_app, bench, model, 1)
+    return truth(bench, model, "openvino", other, 4 * repeats, 0.7) | {"theirs": "benchmark_app"}
+
+
+def against_bare_loop(bench: Bench, model: str, repeats: int) -> dict[str, object]:
+    """`compute` of ort_cpu over the bare loop's median."""
+    with bare_loop(bench, model, 0.2) as other:
+        return truth(bench, model, "ort_cpu", other, 10 * repeats, 0.2) | {"theirs": "bare loop"}
+
+
+# ── what others get ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def divided(bench: Bench, model: str, repeats: int) -> list[dict[str, object]]:
+    """A cell over itself as people compare: benchmark_app, or a plain loop, run twice (5 s each) and divided."""
+
+    def loop() -> float:
+        with bare_loop(bench, model, 5.0) as once:
+            return once()
+
+    found = []
+    for name, once in (("benchmark_app", functools.partial(benchmark_app, bench, model, 5)), ("plain loop", loop)):
+        say(f"{model}: {name}, {repeats} times twice and divided")
+        ratios = [once() / once() for _ in range(repeats)]
+        found.append(
+            {
+                "model": model,
+                "by": name,
+                "ratios": [round(r, 3) for r in ratios],
+                "max_over_min": round(max(ratios) / min(ratios), 3),
+            }
+        )
+    return found
 
 
 # ── idle sessions ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -281,7 +314,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--budget", type=float, default=10.0, help="seconds per cell")
-    parser.add_argument("--only", choices=("repeatability", "truth", "overhead", "company"))
+    parser.add_argument("--only", choices=("repeatability", "truth", "overhead", "company", "divided"))
     parser.add_argument("--ways", nargs="*", choices=list(WAYS), default=list(WAYS), help="of repeatability")
     parser.add_argument("--record", type=Path, help="keep the bursts of repeatability in this folder")
     parser.add_argument("--output", type=Path, help="write the JSON here too")
@@ -295,6 +328,8 @@ def main() -> None:
             figures["truth"] = [
                 f(bench, model, args.repeats) for model in MODELS for f in (against_benchmark_app, against_bare_loop)
             ]
+        if args.only in (None, "divided"):
+            figures["divided"] = divided(bench, MODELS[1], 2 * args.repeats)
         if args.only in (None, "company"):
             figures["company"] = [in_company(bench, MODELS[1], r, 2 * args.repeats) for r in RUNTIMES]
         if args.only in (None, "repeatability"):
