@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from harness import codec, schedule, stats
-from harness.model import Burst
+from harness.model import Burst, Pace
 from harness.record import Record, Rules, Samples
 from harness.schedule import Trace
 from harness.selftest import TRACES, best_ns
@@ -228,7 +228,7 @@ class _Cell:
     def __init__(self, now: list[float], slowdown: Callable[[float], float], ns: float, draw: random.Random) -> None:
         self._now, self._slowdown, self._ns, self._draw = now, slowdown, ns, draw
 
-    def burst(self, pace: schedule.Pace) -> Burst:
+    def burst(self, pace: Pace) -> Burst:
         times: list[int] = []
         spent = 0.0
         while spent < pace.seconds or len(times) < pace.inferences:
