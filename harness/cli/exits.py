@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, NoReturn
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from harness.errors import BackbenchError, PlanInvalid, StoreFailed
+
+if TYPE_CHECKING:
+    from harness.evidence import Evidence
 
 PASSED, FAILED, UNDECIDED = 0, 1, 2
 USAGE = 64
@@ -45,6 +49,12 @@ class VerdictCommand(click.Command):
         except Exception:  # noqa: BLE001 - the interpreter would exit with 1, which is the verdict FAIL
             sys.excepthook(*sys.exc_info())
             _end(FAULT, "this is a fault of Backbench, and no verdict")
+
+
+def warn_unfinished(found: Sequence[Evidence]) -> None:
+    """Say on stderr which of the runs lack cells that were planned."""
+    for folder in dict.fromkeys(one.folder for one in found if not one.run.finished):
+        click.echo(f"note: the run in {folder} is unfinished, so cells that it planned are missing", err=True)
 
 
 def _end(code: int, message: str) -> NoReturn:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from harness.cli.exits import FAILED, UNDECIDED, VerdictCommand
+from harness.cli.exits import FAILED, UNDECIDED, VerdictCommand, warn_unfinished
 from harness.cli.matrix import Quantity
 from harness.model import PRECISIONS
 
@@ -98,6 +98,7 @@ def command(
     if runs:
         _refuse_measuring_options(asked)
     found = _comparable(evidence.read(folders), asked["batch"])
+    warn_unfinished(found)
     answer = recommend(found, _question(asked))
     _print(Advice(answer, _explained(answer, explain), _deciding(answer)), "json" if as_json else form, output)
     raise click.exceptions.Exit(_code(answer))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.exits import FAILED, PASSED, UNDECIDED, VerdictCommand
+from harness.cli.exits import FAILED, PASSED, UNDECIDED, VerdictCommand, warn_unfinished
 from harness.cli.matrix import Quantity
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def command(
             show_plan(Console(), made)
             return
         found = _measured(made, how, console)
+    warn_unfinished(found)
     started = found[0].run.started if found else ""
     judged = Judged(wanted.name, targets_file, targets.check(wanted, found), started)
     _print(judged, "json" if as_json else form, output)

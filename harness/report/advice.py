@@ -60,7 +60,12 @@ def cost(answer: Recommendation, item: Cost) -> str:
     question = answer.question
     alone = f"; it alone leaves out {item.alone} cell{'s' * (item.alone != 1)}" if item.alone else ""
     if item.instead is None:
-        return f"{item.constraint.title}: costs nothing, the answer is the same without it{alone}"
+        same = (
+            "costs nothing, the answer is the same without it"
+            if answer.pick
+            else "without it, none is known to fit either"
+        )
+        return f"{item.constraint.title}: {same}{alone}"
     figures = ", ".join(
         f"{question.words(axis)} {show(item.instead, axis, question)}" for axis in AXES if axis in item.instead.figures
     )

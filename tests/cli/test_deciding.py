@@ -170,6 +170,15 @@ def test_runs_of_different_machines_are_refused(tmp_path: Path) -> None:
     assert (said.exit_code, "different machines" in said.output) == (64, True)
 
 
+def test_an_unfinished_run_is_told(tmp_path: Path) -> None:
+    shutil.copytree(RUN, tmp_path / "run")
+    head = tmp_path / "run" / store.RUN
+    data = json.loads(head.read_text())
+    head.write_text(json.dumps(data | {"finished": ""}))
+    assert "is unfinished" in _call(recommend, str(tmp_path / "run")).output
+    assert "is unfinished" not in _call(recommend, RUN).output
+
+
 def test_models_are_planned_measured_and_answered_in_one_go(desk: Path) -> None:
     (desk / "plan.yaml").write_text(
         "backbones: [model.onnx]\nthreads: 1\nbaseline: ort_cpu\n"

@@ -53,6 +53,8 @@ def test_json_is_whole() -> None:
 
 def test_no_pick_is_said() -> None:
     answer = recommend([evidence()], Question((Within(Limit("memory", 1.0)),)))
+    both = recommend([evidence()], Question((Within(Limit("memory", 1.0)), Within(Limit("params", 1.0)))))
+    assert "without it, none is known to fit either" in advice.markdown(Advice(both))
     assert advice.headline(answer) == "No cell is known to keep every constraint."
     assert "memory ≤ 1 B: without it, resnet50 ort_cpu fp32 b1" in advice.markdown(Advice(answer))
 
