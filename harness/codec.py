@@ -40,6 +40,14 @@ def decode(kind: type[T], data: object) -> T:
         raise Malformed(f"not a {kind.__name__}: {misfits}") from error
 
 
+def loads(kind: type[T], text: str) -> T | None:
+    """One line of JSON as an instance of `kind`; None where it does not fit: `decode` then says why."""
+    try:
+        return cast(T, _adapter(cast(Hashable, kind)).validate_json(text))
+    except ValidationError:
+        return None
+
+
 def dumps(value: object) -> str:
     """One line of JSON with sorted keys: equal data gives equal text."""
     return json.dumps(encode(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

@@ -29,6 +29,27 @@ def test_what_is_added_is_read_back(tmp_path: Path) -> None:
     assert store.read_run(tmp_path / "run") == making.run()
 
 
+def test_samples_of_some_cells_alone_are_read(tmp_path: Path) -> None:
+    kept = store.Store.create(tmp_path / "run", making.run())
+    kept.add([], [_samples("one"), _samples("two"), _samples("one")])
+    assert list(store.read_samples(tmp_path / "run", {"two"})) == [_samples("two")]
+
+
+def test_a_line_of_a_later_schema_is_refused_even_if_it_could_be_read(tmp_path: Path) -> None:
+    store.Store.create(tmp_path, making.run())
+    later = codec.encode(making.record()) | {"schema": 99, "conditions": {"schema": 1}}
+    (tmp_path / store.RECORDS).write_text(codec.dumps(later) + "\n")
+    with pytest.raises(StoreFailed, match="schema 99"):
+        store.read_records(tmp_path)
+
+
+def test_a_line_that_does_not_fit_says_where(tmp_path: Path) -> None:
+    store.Store.create(tmp_path, making.run())
+    (tmp_path / store.RECORDS).write_text(codec.dumps(codec.encode(making.record()) | {"rounds": "many"}) + "\n")
+    with pytest.raises(codec.Malformed, match="rounds"):
+        store.read_records(tmp_path)
+
+
 def test_a_folder_with_a_run_is_not_overwritten(tmp_path: Path) -> None:
     store.Store.create(tmp_path, making.run())
     with pytest.raises(PlanInvalid, match="holds a run already"):

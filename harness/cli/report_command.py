@@ -2,41 +2,123 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import click
 
-FORMATS = ("text", "markdown", "csv", "json")
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harness.report.content import Reported
+
+FORMATS = ("text", "markdown", "csv", "json", "html", "parquet", "png", "svg", "pdf")
+_BINARY = frozenset({"parquet", "png", "pdf"})
+_PICTURES = frozenset({"png", "svg", "pdf"})
+_SUFFIXES = {f".{form}": form for form in FORMATS} | {".txt": "text", ".md": "markdown", ".htm": "html"}
+CHARTS = ("front", "speedup", "tails", "cold", "memory")
+
+_EPILOG = """\b
+Examples:
+  backbench report results/quickstart
+  backbench report results/quickstart --format html -o report.html
+  backbench report results/quickstart -o speedup.svg --chart speedup
+
+Exit codes: 0 written; 1 a folder cannot be read or a file not written; 2 an option that cannot be used."""
 
 
-@click.command("report", short_help="Show finished runs as text, Markdown, CSV or JSON.")
+@click.command("report", short_help="Show finished runs as text, HTML, Markdown, CSV, JSON, …", epilog=_EPILOG)
 @click.argument("runs", nargs=-1, required=True, metavar="RUN…", type=click.Path(path_type=Path))
-@click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    help="text, unless the name of the output file says another. html is one file for the browser, offline; "
+    "png, svg and pdf are its charts; csv and parquet have the columns of harness.results.",
+)
+@click.option(
+    "--chart",
+    "names",
+    multiple=True,
+    type=click.Choice(CHARTS),
+    help="With png, svg or pdf: only this chart; repeatable.",
+)
 @click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write to this file instead of the screen.",
 )
-def command(runs: tuple[Path, ...], form: str, output: Path | None) -> None:
+def command(runs: tuple[Path, ...], form: str | None, names: tuple[str, ...], output: Path | None) -> None:
     """Show the results folders RUN… in one report."""
+    from harness import store
+    from harness.report import content
+
+    chosen = form or _SUFFIXES.get(output.suffix.lower() if output else "", "text")
+    if names and chosen not in _PICTURES:
+        raise click.UsageError(f"--chart goes with --format png, svg or pdf, and not with {chosen}.")
+    if chosen in _BINARY and output is None and sys.stdout.isatty():
+        raise click.UsageError(f"A terminal cannot show {chosen}: give a file with --output.")
+    reported = [content.Reported(store.read_run(folder), store.read_records(folder)) for folder in runs]
+    if chosen == "text" and output is None:
+        from rich.console import Console
+
+        from harness.report import text
+
+        text.show(Console(), reported)
+        return
+    made = _made(chosen, reported, runs, names or CHARTS)
+    if output is None:
+        click.echo(made, nl=False)
+    else:
+        _write(output, made)
+
+
+def _made(form: str, reported: Sequence[Reported], folders: Sequence[Path], names: Sequence[str]) -> bytes:
+    from harness.report import forms
+
+    if form in _PICTURES:
+        from harness.report import pictures
+
+        return pictures.picture(reported, folders, cast("pictures.Kind", form), names)
+    if form == "html":
+        from harness.report import html
+
+        return html.page(reported, folders).encode()
+    if form == "text":
+        return _text(reported)
+    if form == "parquet":
+        return forms.parquet(reported)
+    return str(forms.FORMS[form](reported)).encode()
+
+
+def _text(reported: Sequence[Reported]) -> bytes:
+    import io
+
     from rich.console import Console
 
-    from harness import store
-    from harness.errors import StoreFailed
-    from harness.report import content, forms, text
+    from harness.report import text
 
-    reported = [content.Reported(store.read_run(folder), store.read_records(folder)) for folder in runs]
+    file = io.StringIO()
+    text.show(Console(file=file, width=160), reported)
+    return file.getvalue().encode()
+
+
+def _write(output: Path, made: bytes) -> None:
+    """The whole file or none: what lay there stays until the new one is complete."""
+    from harness.errors import StoreFailed
+
+    special = output.exists() and not output.is_file()
+    beside = output if special else output.with_name(f".{output.name}.part")
     try:
-        if form != "text":
-            made = forms.FORMS[form](reported)
-            output.write_text(made, encoding="utf-8") if output else click.echo(made, nl=False)
-        elif output:
-            with output.open("w", encoding="utf-8") as file:
-                text.show(Console(file=file, width=160), reported)
-        else:
-            text.show(Console(), reported)
-    except OSError as error:
-        if isinstance(error, BrokenPipeError):
+        try:
+            beside.write_bytes(made)
+            if not special:
+                beside.replace(output)
+        except BaseException:
+            if not special:
+                beside.unlink(missing_ok=True)
             raise
+    except OSError as error:
         raise StoreFailed(f"{output} cannot be written: {error.strerror}", "give another file with --output") from error

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 
 from harness import codec, results
+from harness.errors import MissingLibrary
 from harness.report import content
 from harness.report.content import Reported
 
@@ -38,6 +39,25 @@ def csv(reported: Sequence[Reported]) -> str:
 
     rows = [results.row(one.run, record) for one in reported for record in one.records]
     return str(pd.DataFrame(rows, columns=list(results.COLUMNS)).to_csv(index=False))
+
+
+def parquet(reported: Sequence[Reported]) -> bytes:
+    """The table of `csv` as a Parquet file, its types kept; `options` is JSON text. Raises `MissingLibrary`."""
+    import io
+
+    import pandas as pd
+
+    rows = [results.row(one.run, record) for one in reported for record in one.records]
+    table = pd.DataFrame(rows, columns=list(results.COLUMNS))
+    table["options"] = [json.dumps(options, sort_keys=True) for options in table["options"]]
+    file = io.BytesIO()
+    try:
+        table.to_parquet(file, engine="pyarrow", index=False)
+    except ImportError as error:
+        raise MissingLibrary(
+            "a Parquet file needs pyarrow, which is not installed", "pip install 'backbench[report]'"
+        ) from error
+    return file.getvalue()
 
 
 def as_json(reported: Sequence[Reported]) -> str:

@@ -1,0 +1,79 @@
+"""What a page says first: the recommendation for each machine and batch size, with its reasons and the front."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from harness.recommend import Axis, Candidate, Question, Recommendation, recommend, show
+from harness.report import advice, points
+from harness.report.points import Point
+
+_MOST, _CONTEXTS = 12, 6
+_SHOWN: tuple[Axis, ...] = ("latency", "accuracy", "params", "size", "memory")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One set of cells that may be compared: the pick, its reasons, the front, what else may be taken and what limits it."""
+
+    title: str
+    headline: str
+    lines: tuple[str, ...] = ()
+    caption: str = ""
+    headers: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def of(cells: Sequence[Point]) -> tuple[Answer, ...]:
+    """An answer for each machine and batch size; one that says so where nothing was measured."""
+    found = list(points.contexts(cells).items())
+    if not found:
+        return (Answer("", "Nothing to choose from: no cell has a latency. The reasons are below."),)
+    shown = [_answer(name, cells) for name, _ in found[:_CONTEXTS]]
+    if len(found) > len(shown):
+        left = f"{len(found) - len(shown)} more machines or batch sizes are in the table of all cells."
+        shown[-1] = replace(shown[-1], notes=(*shown[-1].notes, left))
+    return tuple(shown)
+
+
+def _answer(context: str, cells: Sequence[Point]) -> Answer:
+    members = [p for p in cells if p.context == context]
+    found = recommend([p.evidence for p in members if p.evidence], Question())
+    notes = []
+    if len(found.front) > _MOST:
+        notes.append(f"The {_MOST} first of {len(found.front)} cells on the front are shown.")
+    if found.unjudged:
+        notes.append(
+            f"{len(found.unjudged)} of {len(found.candidates)} cells could not be judged (failed, or untrusted): "
+            "see failures and doubts."
+        )
+    notes.append("Limits of your own (latency, memory, size, accuracy): backbench recommend RUN… --max-latency 10ms …")
+    axes = [axis for axis in _SHOWN if any(axis in c.figures for c in found.front)]
+    return Answer(
+        context, advice.headline(found), found.reasons,
+        f"Pareto front of {', '.join(found.question.words(axis) for axis in found.front_axes)}",
+        ("cell", *(found.question.words(axis) for axis in axes), "speed-up [95 %]", "verdict", "best in"),
+        tuple(_row(c, found, axes, members) for c in _front(found)), tuple(notes),
+    )  # fmt: skip
+
+
+def _front(found: Recommendation) -> list[Candidate]:
+    """From fast to slow; the pick is among it even where a cell that cannot be told from it beats it."""
+    chosen = [*found.front, *([found.pick] if found.pick and found.pick not in found.front else [])]
+    return sorted(chosen, key=lambda c: c.figures["latency"].value)[:_MOST]
+
+
+def _row(c: Candidate, found: Recommendation, axes: Sequence[Axis], members: Sequence[Point]) -> tuple[str, ...]:
+    point = next(p for p in members if p.evidence is c.evidence)
+    best = ["first choice"] if c is found.pick else []
+    best += [found.question.words(axis) for axis in axes if _leads(c, axis, found.front)]
+    figures = (show(c, axis, found.question) for axis in axes)
+    return (point.title, *figures, point.speedup_words, point.verdict, ", ".join(best) or "–")
+
+
+def _leads(c: Candidate, axis: Axis, front: Sequence[Candidate]) -> bool:
+    sign = -1 if axis == "accuracy" else 1
+    known = [sign * other.figures[axis].value for other in front if axis in other.figures]
+    return axis in c.figures and c in front and sign * c.figures[axis].value == min(known)

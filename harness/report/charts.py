@@ -1,0 +1,25 @@
+"""The charts of a report, drawn by Altair; each says in words what it shows, what it left out and how to read it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.report import bars, curves, points, scatter
+from harness.report.drawing import Domain, Drawing
+from harness.report.points import Point
+from harness.report.tails import Tails
+
+NAMES = ("front", "speedup", "tails", "cold", "memory")
+"""Names of the charts, in the order in which they are shown."""
+CONTEXTS = 4
+"""Machines and batch sizes that get a chart of their own."""
+
+
+def draw(cells: Sequence[Point], tails: Tails) -> tuple[Drawing, ...]:
+    """All charts that the cells have data for, in the order of `NAMES`."""
+    domain = Domain.of(cells)
+    drawn = [scatter.front(name, members, domain) for name, members in list(points.contexts(cells).items())[:CONTEXTS]]
+    drawn += [curves.tail(panel, tails, domain) for panel in tails.panels]
+    rows = (bars.speedup(cells, domain), bars.cold(cells), bars.memory(cells, domain))
+    drawn += [drawing for drawing in rows if drawing is not None]
+    return tuple(sorted(drawn, key=lambda drawing: NAMES.index(drawing.name)))

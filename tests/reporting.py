@@ -1,0 +1,67 @@
+"""Made runs for reports: any number of cells, with failures, doubts, raw samples and names that are hard to show."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from harness import codec, store
+from harness.model import Backbone, Burst, Cell, Precision
+from harness.record import ArtifactNote, Finding, Record, Samples
+from tests import making
+
+NAMES = ("resnet50", "Größe_für_Fußgänger", "画像認識_小", "</script><b>x", "a|b & c")
+RUNTIMES: tuple[tuple[str, Precision], ...] = (
+    ("torch_eager", "fp32"), ("ort_cpu", "fp32"), ("openvino", "fp32"), ("openvino", "bf16"),
+)  # fmt: skip
+
+
+def records(names: Sequence[str] = NAMES, batches: Sequence[int] = (1,), seed: int = 0) -> Iterator[Record]:
+    """A record for each backbone, batch and runtime; some failed, some are in doubt, the framework's never."""
+    draw, number = random.Random(seed), 0
+    for name in names:
+        size, slowness = draw.uniform(1e6, 9e7), draw.uniform(2, 80)
+        for batch in batches:
+            base = Cell(Backbone(name), *RUNTIMES[0], batch=batch, threads=2)
+            for runtime, precision in RUNTIMES:
+                cell = replace(base, runtime=runtime, precision=precision)
+                number += 1
+                yield _record(cell, base, slowness * batch, round(size), number, draw)
+
+
+def _record(cell: Cell, base: Cell, slowness: float, params: int, number: int, draw: random.Random) -> Record:
+    gain = 1.0 if cell == base else draw.uniform(0.8, 4)
+    note = ArtifactNote("onnx", cell.precision, "0" * 64, ("onnx_dynamo",), (), {"params": params})
+    made = replace(
+        making.record(cell, slowness / gain, gain), artifact=note, baseline=codec.key(base), baseline_title=base.title
+    )
+    if cell == base:
+        return replace(made, speedup={})
+    if number % 7 == 3:
+        reason = draw.choice(
+            ("no bf16 on this processor", "relative L2 error 0.3 is over 0.001", "killed by <SIGSEGV>")
+        )
+        return replace(
+            made, outcome="crashed", reason=reason, hint="look at the log", latency={}, speedup={}, cold=None,
+            memory=None, trust=None,
+        )  # fmt: skip
+    if number % 7 == 5:
+        return replace(made, trust="caution", findings=(Finding("heat", "caution", "it was warm", "cool it"),))
+    return made
+
+
+def write(folder: Path, made: Sequence[Record], bursts: int = 20, seed: int = 0) -> Path:
+    """A finished results folder with these records, and raw samples around each median with a tail to the right."""
+    kept = store.Store.create(folder, replace(making.run(), finished="2026-11-24T10:10:00+00:00"))
+    draw = random.Random(seed)
+    kept.add(made, (sample for record in made if record.latency for sample in _samples(record, bursts, draw)))
+    return folder
+
+
+def _samples(record: Record, bursts: int, draw: random.Random) -> Iterator[Samples]:
+    median = record.latency["compute"].median_ns
+    for number in range(bursts):
+        times = tuple(round(median * draw.lognormvariate(0, 0.03) + draw.expovariate(20 / median)) for _ in range(12))
+        yield Samples(record.key, 0, number, 0, Burst(times))
