@@ -26,6 +26,7 @@ from harness.model import (
     Format,
     LayerTime,
     Precision,
+    ProfiledInference,
     Request,
     Setup,
     TensorSpec,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "JSON", "Artifact", "Clock", "Device", "Export", "ExportFailed", "Exporter", "Facts", "Format", "LayerTime",
-    "MissingLibrary", "OpenFailed", "Precision", "Request", "RunFailed", "Runtime", "Session", "Setup",
+    "MissingLibrary", "OpenFailed", "Precision", "ProfiledInference", "Request", "RunFailed", "Runtime", "Session", "Setup",
     "SourceInvalid", "TensorSpec", "Unsupported", "first_line", "load_timm", "onnx_export", "quiet_warnings", "usable_cpus",
 ]  # fmt: skip
 
@@ -134,8 +135,11 @@ class Session(ABC):
         """Device memory this session holds, in bytes; None where there is none of its own, or it cannot be told."""
         return None
 
-    def profile(self) -> Sequence[LayerTime]:
-        """Times of the executed layers of one inference, in a pass of its own. Raises `Unsupported`."""
+    def profile(self, inferences: int) -> Sequence[ProfiledInference]:
+        """So many inferences (on the bound inputs, warm) with the runtime's profiler on. Raises `Unsupported`.
+
+        A pass of its own, after which the session need not be as fast as before.
+        """
         raise Unsupported("this runtime has no per-layer profile")
 
     def close(self) -> None:  # noqa: B027 - most sessions end with their process

@@ -14,7 +14,20 @@ from typing import Any
 from harness import checks, clock, codec, core_to_core, machine, registry, schedule, summary
 from harness.errors import BackbenchError, OpenFailed
 from harness.launch import Worker, environment, pinned
-from harness.model import CONTROL, JSON, Burst, Cell, Device, Group, Opened, Pace, Setup, Verification, Warmup
+from harness.model import (
+    CONTROL,
+    JSON,
+    Burst,
+    Cell,
+    Device,
+    Group,
+    Opened,
+    Pace,
+    ProfiledInference,
+    Setup,
+    Verification,
+    Warmup,
+)
 from harness.prepare import Prepared, Ready
 from harness.probes.panel import Panel
 from harness.probes.probe import Target
@@ -92,6 +105,12 @@ class Station:
         """One burst."""
         return codec.decode(Burst, self._ask("burst", 12, pace=codec.encode(pace)))
 
+    def profile(self, inferences: int) -> tuple[ProfiledInference, ...]:
+        """So many inferences with the runtime's profiler on; it may compile again for that."""
+        first = self.opened.first_inference_s if self.opened else 0.0
+        reply = self.worker.ask("profile", OPEN_TIMEOUT_S + inferences * 10 * first, inferences=inferences)
+        return tuple(codec.decode(ProfiledInference, inference) for inference in reply)
+
     def memory(self) -> Mapping[str, Any]:
         """Peak memory and imported frameworks, as the worker's `memory` tells."""
         return dict(self._ask("memory", 1))
@@ -100,6 +119,17 @@ class Station:
         """Ask with a limit that follows from how long an inference takes."""
         first = self.opened.first_inference_s if self.opened else 0.0
         return self.worker.ask(op, self.rules.patience_s + inferences * 2 * first, **fields)
+
+
+def worker_for(cell: Cell, log: Path) -> Worker:
+    """A fresh process for a cell: pinned, in its interpreter and with its runtime's environment."""
+    return Worker(
+        log,
+        prefix=pinned(cell.cpus),
+        python=cell.python or sys.executable,
+        env=environment(cell.threads, cell.python, registry.runtime_class(cell.runtime).environment),
+        name=f"{cell.backbone.name} {cell.title}",
+    )
 
 
 def measure(group: Group, prepared: Prepared, settings: Settings) -> tuple[list[Record], list[Samples]]:
@@ -219,15 +249,7 @@ class _Part:
             log = self.settings.logs / f"{cell.backbone.name}-{cell.runtime}-{key}.log"
             self.opened_once.add(key)
             try:
-                worker = stack.enter_context(
-                    Worker(
-                        log,
-                        prefix=pinned(cell.cpus),
-                        python=cell.python or sys.executable,
-                        env=environment(cell.threads, cell.python, registry.runtime_class(cell.runtime).environment),
-                        name=f"{cell.backbone.name} {cell.title}",
-                    )
-                )
+                worker = stack.enter_context(worker_for(cell, log))
                 station = Station(cell, ready, worker, self.settings.rules)
                 self._start(key, station, process, log)
                 stations[key] = station

@@ -239,19 +239,50 @@ class Facts:
     versions: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, JSON] = field(default_factory=dict)
     """Every further property that was read back, by the runtime's own name for it."""
+    process: Mapping[str, JSON] = field(default_factory=dict)
+    """What the kernel tells of the worker, added by the harness: affinity, busy threads, allocator (`harness.process`)."""
 
 
 @dataclass(frozen=True)
 class LayerTime:
-    """Time of one executed layer in a profiling pass."""
+    """Time of one executed layer in one profiled inference, under the runtime's own names."""
 
     name: str
     kind: str
+    """Operator type."""
     time_ns: float
     precision: str = ""
     device: str = ""
-    node: str = ""
-    """The ONNX node it came from, where the runtime tells."""
+    start_ns: float | None = None
+    """Since the inference began; None where the runtime does not tell."""
+    kernel: str = ""
+    """The implementation that was chosen."""
+    nodes: tuple[str, ...] = ()
+    """Names of the layers (ONNX nodes, or their output tensors) that it was made from, where the runtime tells."""
+    module: str = ""
+    """Path of the `torch.nn.Module` that it belongs to, where the runtime tells."""
+
+
+@dataclass(frozen=True)
+class ProfiledInference:
+    """One inference while the runtime's profiler was on: slower than the one that is measured."""
+
+    latency_ns: float
+    """Of the whole inference, by the profiler's own clock."""
+    layers: tuple[LayerTime, ...]
+    """In the order of execution."""
+
+
+@dataclass(frozen=True)
+class GraphNode:
+    """One node of an ONNX graph, in the order of the file."""
+
+    name: str
+    kind: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    modules: tuple[str, ...] = ()
+    """Paths of the `torch.nn.Module`s that it came from, as the exporter and the names of its weights tell."""
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,16 @@ def inspect(path: Path) -> Export:
     return Export(path.name, precision(model), inputs, outputs, details)
 
 
+def read(path: Path) -> Any:
+    """The model in a file that somebody gives, weights beside it not loaded. Raises `SourceInvalid`.
+
+    Not checked further: some that ONNX Runtime opens are not valid (its fp16 converter leaves nodes unsorted).
+    """
+    model = _parse(path)
+    _external_files(model, path)
+    return model
+
+
 def _parse(path: Path) -> Any:
     import onnx
 

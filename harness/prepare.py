@@ -13,9 +13,9 @@ from typing import Any
 
 from harness import codec, registry, route
 from harness.cache import Cache, sha256
-from harness.errors import BackbenchError, ExportFailed, StoreFailed
+from harness.errors import BackbenchError, ExportFailed, StoreFailed, UnknownName, Unsupported
 from harness.launch import Worker
-from harness.model import JSON, Artifact, Attempt, Backbone, Cell, Export, Recipe, Request
+from harness.model import JSON, Artifact, Attempt, Backbone, Cell, Export, Precision, Recipe, Request
 
 REFERENCE_INPUTS = 8
 EXPORT_TIMEOUT_S = 1800.0
@@ -35,6 +35,8 @@ class Ready:
     export_s: float
     params: int | None = None
     """Parameters of the backbone, where what its chain begins with tells."""
+    steps: tuple[Artifact, ...] = ()
+    """Every artifact of the chain, the source first and `artifact` last."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,33 @@ def prepare(cells: Mapping[str, Cell], cache: Cache, logs: Path, jobs: int, tell
             ready |= done.ready
             failed |= done.failed
     return Prepared(ready, failed)
+
+
+def onnx_artifact(
+    backbone: Backbone, precision: Precision, exporter: str, cache: Cache, logs: Path, tell: Tell
+) -> tuple[Artifact, Artifact]:
+    """The ONNX file of a backbone in a precision, and its reference. `exporter` has no rivals; empty for any.
+
+    Raises `Unsupported` where no chain leads there, and what exporting raises.
+    """
+    known = registry.exporter_classes()
+    if exporter:
+        edge = (known[exporter].source, known[exporter].target) if exporter in known else None
+        if edge is None:
+            raise UnknownName(f"no exporter is called {exporter!r}", registry.did_you_mean(exporter, known, ""))
+        known = {name: kind for name, kind in known.items() if name == exporter or (kind.source, kind.target) != edge}
+    steps = route.chain(known, backbone.source, backbone.precision, [("onnx", precision)])
+    line = _Line(backbone, cache, logs, tell, threading.Event())
+    with ExitStack() as stack:
+        artifact, reference = line._source_and_reference(stack)
+    cell = Cell(backbone, "", precision, backbone.fixed_batch or 1)
+    for step in steps:
+        artifact = line._step(step, artifact, cell, None, static=False)
+    if exporter and exporter not in {name for step in steps for name in step.exporters}:
+        raise Unsupported(
+            f"{exporter} is not on the way to an ONNX file in {precision}", "see: backbench list exporters"
+        )
+    return artifact, reference
 
 
 def _gather(futures: Sequence[Future[Any]], pool: ThreadPoolExecutor, stop: threading.Event) -> None:
@@ -192,14 +221,16 @@ class _Line:
         )
         static = cell.device.partition(":")[0] in runtime.static_batch
         artifact, chain, attempts, seconds = source, [], list(source.attempts), 0.0
+        made = [source]
         for step in steps:
             artifact = self._step(step, artifact, cell, runtime.opset, static)
             chain.append(artifact.recipe.exporter)
             attempts += artifact.attempts
             seconds += artifact.seconds
+            made.append(artifact)
         params = source.details.get("params")
         known = params if isinstance(params, int) else None
-        return Ready(artifact, reference, tuple(chain), tuple(attempts), seconds, known)
+        return Ready(artifact, reference, tuple(chain), tuple(attempts), seconds, known, tuple(made))
 
     def _step(self, step: route.Step, source: Artifact, cell: Cell, opset: int | None, static: bool) -> Artifact:
         """Try the step's exporters in turn, each with a dynamic batch first where it can and may."""

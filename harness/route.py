@@ -41,7 +41,17 @@ def find(
     Raises `Unsupported` where no chain exists, naming how far it gets.
     """
     needed = runtime.casts.get(precision, precision)
-    goals = [_Node(format_, needed) for format_ in runtime.accepts]
+    return chain(exporters, source, source_precision, [(format_, needed) for format_ in runtime.accepts])
+
+
+def chain(
+    exporters: Mapping[str, type[Exporter]],
+    source: Format,
+    source_precision: Precision,
+    wanted: Sequence[tuple[Format, Precision]],
+) -> tuple[Step, ...]:
+    """The shortest chain to the first of `wanted` that can be reached. Raises `Unsupported`."""
+    goals = [_Node(format_, precision) for format_, precision in wanted]
     start = _Node(source, source_precision)
     chains: dict[_Node, tuple[Step, ...]] = {start: ()}
     frontier = [start]
@@ -51,9 +61,9 @@ def find(
         if goal in chains:
             return chains[goal]
     reached = ", ".join(sorted(f"{node.format} {node.precision}" for node in chains))
-    wanted = " or ".join(f"{goal.format} {goal.precision}" for goal in goals)
+    asked = " or ".join(f"{goal.format} {goal.precision}" for goal in goals)
     raise Unsupported(
-        f"no exporter leads from {source} to {wanted} (reached: {reached})", "see: backbench list exporters"
+        f"no exporter leads from {source} to {asked} (reached: {reached})", "see: backbench list exporters"
     )
 
 

@@ -14,7 +14,7 @@ from harness.cache import Cache
 from harness.launch import Worker
 from harness.model import Burst, Cell, Group
 from harness.prepare import prepare
-from harness.record import Plan, Record, Run
+from harness.record import Plan, Record, Rules, Run
 from harness.schedule import Trace
 from harness.store import Store
 
@@ -82,14 +82,7 @@ def _measure(campaign: Campaign, groups: Sequence[Group], have: set[str]) -> Non
         store.note(overhead_ns=overhead_ns(store.logs))
     cells = {codec.key(cell): cell for g in groups for cell in g.cells}
     prepared = prepare(cells, campaign.cache, store.logs, campaign.jobs, watcher.note)
-    settings = group.Settings(
-        store.run.plan.rules,
-        store.logs,
-        campaign.cache.folder / "runtimes",
-        watcher.doing,
-        watcher.burst,
-        campaign.cache.folder / "machine",
-    )
+    settings = settings_for(store.run.plan.rules, store.logs, campaign.cache, watcher)
     for members in groups:
         watcher.group(members)
         records, samples = group.measure(members, prepared, settings)
@@ -97,6 +90,13 @@ def _measure(campaign: Campaign, groups: Sequence[Group], have: set[str]) -> Non
         store.add(fresh, samples)
         for record in fresh:
             watcher.done(record)
+
+
+def settings_for(rules: Rules, logs: Path, cache: Cache, watcher: Watcher) -> group.Settings:
+    """What measuring a group needs beside the group."""
+    return group.Settings(
+        rules, logs, cache.folder / "runtimes", watcher.doing, watcher.burst, cache.folder / "machine"
+    )
 
 
 @contextmanager

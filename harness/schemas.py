@@ -57,6 +57,18 @@ def _selftest() -> Any:
     return Selftest
 
 
+def _profile() -> Any:
+    from harness.profiling import Profiled
+
+    return Profiled
+
+
+def _diff() -> Any:
+    from harness.divergence import Divergence
+
+    return Divergence
+
+
 def _printed(name: str) -> Callable[[], Any]:
     def kind() -> Any:
         from harness import printed
@@ -80,6 +92,8 @@ SCHEMAS: Mapping[str, Described] = {
     "record": Described("a line of records.jsonl", _record),
     "samples": Described("a line of samples.jsonl", _samples),
     "report": Described("backbench report --format json", _report),
+    "profile": Described("backbench profile --json", _profile),
+    "diff": Described("backbench diff --json", _diff),
     "compare": Described("backbench compare --json", _compare),
     "validate": Described("backbench validate --json", _printed("Validated")),
     "recommend": Described("backbench recommend --json", _printed("Recommended")),

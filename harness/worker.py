@@ -86,7 +86,8 @@ class Worker:
             "open": self.open, "verify": self.verify, "warm": self.warm, "burst": self.burst, "profile": self.profile,
             "memory": self.memory, "close": self.close, "devices": self.devices, "export": self.export,
             "snapshot": self.snapshot, "inspect": self.inspect, "reference": self.reference, "models": self.models,
-            "overhead": self.overhead,
+            "overhead": self.overhead, "graph": self.graph,
+            "diverge": self.diverge,
         }  # fmt: skip
         return handlers[op](**fields)
 
@@ -164,9 +165,21 @@ class Worker:
         """One burst of the open session."""
         return self.bench.burst(_pace(pace))
 
-    def profile(self) -> object:
+    def profile(self, inferences: int) -> object:
         """Layer times of the open session."""
-        return list(self.bench.session.profile())
+        return list(self.bench.session.profile(inferences))
+
+    def diverge(self, first: str, second: str, tolerance: float | None, size: int, given: str) -> object:
+        """Where two ONNX files part."""
+        from harness import divergence
+
+        return divergence.compare(Path(first), Path(second), tolerance, size, Path(given) if given else None)
+
+    def graph(self, path: str) -> object:
+        """The nodes of an ONNX file."""
+        from harness import onnx_graph
+
+        return list(onnx_graph.nodes(Path(path)))
 
     def memory(self) -> object:
         """Peak resident memory of this process, device memory now, and the frameworks it has imported."""

@@ -12,9 +12,9 @@ from harness.api import (
     JSON,
     Artifact,
     Facts,
-    LayerTime,
     OpenFailed,
     Precision,
+    ProfiledInference,
     RunFailed,
     Session,
     Setup,
@@ -142,19 +142,20 @@ class OnnxRuntimeSession(Session):
         if not found.quantised and floats <= {"float"}:
             return ("fp32", {}, "") if floats else (None, {}, "the graph has no weights")
         try:
-            executed = self.profile()
+            executed = self.profile(1)[-1].layers
         except Unsupported as error:
             return None, {}, error.message
         return deciding(executed), dict(Counter(layer.precision for layer in executed)), ""
 
-    def profile(self) -> Sequence[LayerTime]:
-        """Kernel times of one inference, in a process of its own with ONNX Runtime's profiler on."""
+    def profile(self, inferences: int) -> Sequence[ProfiledInference]:
+        """Kernel times, in a process of its own with ONNX Runtime's profiler on."""
         specs = self._artifact.inputs
         shapes = {s.name: [self._setup.batch if i == 0 else n for i, n in enumerate(s.shape)] for s in specs}
         shapes |= {name: list(value.shape()) for name, value in self._inputs.items()}
         order: Mapping[str, Any] = {
             "path": self._artifact.path, "threads": self._setup.threads, "options": dict(self._setup.options),
             "providers": [(name, dict(options)) for name, options in self._providers], "shapes": shapes,
+            "inferences": inferences,
         }  # fmt: skip
         return profiled(order)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.api import (
@@ -12,6 +13,7 @@ from harness.api import (
     Facts,
     LayerTime,
     Precision,
+    ProfiledInference,
     RunFailed,
     Session,
     Setup,
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from harness.api import Array
 
 _RUN_IN: Mapping[str, Precision] = {"f32": "fp32", "bf16": "bf16", "f16": "fp16", "i8": "int8", "u8": "int8"}
+_WARM = 3  # the first inferences also allocate
+_TOLD = frozenset({"layerType", "runtimePrecision", "outputLayouts", "primitiveType", "originalLayersNames"})
 _HEAVY = frozenset({"convolution", "groupconvolution", "deconvolution", "fullyconnected", "matmul", "gemm"})
 
 
@@ -83,31 +87,32 @@ class OpenVinoSession(Session):
         import openvino
 
         settings = {name: plain(self._compiled.get_property(name)) for name in readable(self._compiled)}
-        layers = layer_precisions(self._compiled)
+        layers = layers_of(self._compiled).values()
         devices = settings.get("EXECUTION_DEVICES", "")
         return Facts(
             precision=deciding(layers),
             device=self._setup.device.id,
             providers=tuple(devices) if isinstance(devices, list) else (str(devices),),
-            layer_precisions=dict(Counter(precision for _, precision in layers)),
+            layer_precisions=dict(Counter(layer.precision for layer in layers)),
+            memory_format=memory_format(layers),
             threads=int(str(settings["INFERENCE_NUM_THREADS"])) if "INFERENCE_NUM_THREADS" in settings else None,
             streams=int(str(settings["NUM_STREAMS"])) if "NUM_STREAMS" in settings else None,
             versions={"openvino": openvino.__version__},
-            settings=settings,
+            settings={**settings, "kernels": dict(Counter(layer.kernel for layer in layers))},
         )
 
-    def profile(self) -> Sequence[LayerTime]:
-        """Layer times of one inference, of a model compiled again with profiling on."""
+    def profile(self, inferences: int) -> Sequence[ProfiledInference]:
+        """Layer times of a model compiled again with profiling on."""
         compiled = self._again({"PERF_COUNT": True})
-        request = compiled.create_infer_request()
-        for _ in range(3):  # the first ones also allocate
-            request.infer(dict(self._inputs))
+        request, executed = compiled.create_infer_request(), layers_of(compiled)
         device = ",".join(map(str, compiled.get_property("EXECUTION_DEVICES")))
-        return [
-            LayerTime(i.node_name, i.node_type, time_ns, i.exec_type.rpartition("_")[2], device, i.node_name)
-            for i in request.get_profiling_info()
-            if (time_ns := i.real_time.total_seconds() * 1e9) > 0
-        ]
+        found = []
+        for number in range(_WARM + inferences):
+            request.infer(dict(self._inputs), share_inputs=True, share_outputs=True)
+            if number >= _WARM:
+                counters = request.get_profiling_info()
+                found.append(ProfiledInference(request.latency * 1e6, _times(counters, executed, device)))
+        return found
 
     def close(self) -> None:
         """Let go of the request and the model."""
@@ -152,21 +157,58 @@ def plain(value: Any) -> Any:
     return {str(k): plain(v) for k, v in value.items()} if isinstance(value, Mapping) else str(value)
 
 
-def layer_precisions(compiled: Any) -> list[tuple[str, str]]:
-    """(layer type, precision) of every executed layer that tells it; constants are not executed."""
-    layers = []
-    for node in compiled.get_runtime_model().get_ops():
-        info = node.get_rt_info()
-        if "runtimePrecision" in info and "layerType" in info:
-            kind = str(info["layerType"].astype(str))
-            if kind not in ("Const", "Input", "Output"):
-                layers.append((kind, str(info["runtimePrecision"].astype(str))))
-    return layers
+@dataclass(frozen=True)
+class Layer:
+    """What a compiled model tells of one executed layer, in OpenVINO's own words."""
+
+    kind: str
+    precision: str
+    layout: str
+    kernel: str
+    made_from: tuple[str, ...]
+    """Layers of the model that was read."""
 
 
-def deciding(layers: Sequence[tuple[str, str]]) -> Precision | None:
+def layers_of(compiled: Any) -> Mapping[str, Layer]:
+    """Executed layers by name, in the order of execution; constants are not executed."""
+    found = {}
+    for node in compiled.get_runtime_model().get_ordered_ops():
+        info = {name: str(value.astype(str)) for name, value in node.get_rt_info().items() if name in _TOLD}
+        if "runtimePrecision" in info and info.get("layerType", "Const") not in ("Const", "Input", "Output"):
+            names = (name.removesuffix("/WithoutBiases") for name in info.get("originalLayersNames", "").split(","))
+            found[str(node.friendly_name)] = Layer(
+                info["layerType"],
+                info["runtimePrecision"],
+                info.get("outputLayouts", "").split(",")[0],
+                info.get("primitiveType", ""),
+                tuple(dict.fromkeys(filter(None, names))),
+            )
+    return found
+
+
+def _times(counters: Sequence[Any], executed: Mapping[str, Layer], device: str) -> tuple[LayerTime, ...]:
+    """The layers that took time; OpenVINO tells no starts."""
+    unknown = Layer("", "", "", "", ())
+    return tuple(
+        LayerTime(
+            counter.node_name, counter.node_type, time_ns, about.precision, device, None,
+            counter.exec_type, about.made_from or (counter.node_name.removesuffix("/WithoutBiases"),),
+        )
+        for counter in counters
+        if (time_ns := counter.real_time.total_seconds() * 1e9) > 0
+        for about in [executed.get(counter.node_name, unknown)]
+    )  # fmt: skip
+
+
+def deciding(layers: Iterable[Layer]) -> Precision | None:
     """The precision of most convolutions and matrix products: they are what a precision is chosen for."""
-    named = [(kind.lower().replace("_", ""), _RUN_IN.get(precision.lower())) for kind, precision in layers]
+    named = [(layer.kind.lower().replace("_", ""), _RUN_IN.get(layer.precision.lower())) for layer in layers]
     heavy = Counter(precision for kind, precision in named if kind in _HEAVY)
     counted = heavy or Counter(precision for _, precision in named)
     return counted.most_common(1)[0][0] if counted else None
+
+
+def memory_format(layers: Iterable[Layer]) -> str | None:
+    """The output layout of most convolutions (`acdb` is channels-last, `aBcd16b` blocked); None without any."""
+    layouts = Counter(layer.layout for layer in layers if "convolution" in layer.kind.lower())
+    return layouts.most_common(1)[0][0] if layouts else None

@@ -15,20 +15,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.api import JSON, LayerTime, Precision, Unsupported
+from harness.api import JSON, LayerTime, Precision, ProfiledInference, Unsupported
 
-INFERENCES, LIMIT_S = 3, 300
+WARM, LIMIT_S = 2, 300
 _RUN_IN: Mapping[str, Precision] = {
     "float": "fp32", "float16": "fp16", "bfloat16": "bf16", "int8": "int8", "uint8": "int8",
 }  # fmt: skip
 _HEAVY = ("Conv", "MatMul", "Gemm", "Attention")
 _TAKES_FLOAT = ("DynamicQuantize",)
+_BLOCKED = "_nchwc"
+"""What ONNX Runtime appends to a node's (or its output's) name when it takes the kernel for its blocked layout."""
 
 
-def profiled(order: Mapping[str, JSON]) -> Sequence[LayerTime]:
-    """Kernel times of the last of three inferences; `precision` is the ONNX type of a kernel's first input.
+def profiled(order: Mapping[str, JSON]) -> Sequence[ProfiledInference]:
+    """Kernel times of several inferences; `precision` is the ONNX type of a kernel's first input.
 
-    `order`: path, threads, options, providers ([name, options] each), shapes (by input). Raises `Unsupported`.
+    `order`: path, threads, options, providers ([name, options] each), shapes (by input), inferences. Raises
+    `Unsupported`.
     """
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "runtimes._ort_profile"]
@@ -40,19 +43,41 @@ def profiled(order: Mapping[str, JSON]) -> Sequence[LayerTime]:
             raise Unsupported(f"onnxruntime gave no profile: {last}") from error
         except subprocess.TimeoutExpired as error:
             raise Unsupported(f"onnxruntime gave no profile within {LIMIT_S} s") from error
-        return layers([event for file in Path(folder).glob("*.json") for event in json.loads(file.read_text())])
+        found = inferences([event for file in Path(folder).glob("*.json") for event in json.loads(file.read_text())])
+    if len(found) <= WARM:
+        raise Unsupported("onnxruntime's profile holds no inference")
+    return found[WARM:]
 
 
-def layers(events: Sequence[Mapping[str, Any]]) -> Sequence[LayerTime]:
-    """The kernel times of the last inference in ONNX Runtime's profile."""
-    last: dict[str, LayerTime] = {}
-    for event in events:
-        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
-            name, args = event["name"].removesuffix("_kernel_time"), event["args"]
-            types = [kind for entry in args.get("input_type_shape", []) for kind in entry]
-            kind, provider = args.get("op_name", ""), args.get("provider", "")
-            last[name] = LayerTime(name, kind, event["dur"] * 1000.0, (types or [""])[0], provider, name)
-    return tuple(last.values())
+def inferences(events: Sequence[Mapping[str, Any]]) -> Sequence[ProfiledInference]:
+    """The inferences of ONNX Runtime's profile (times in µs), each with the kernels that began within it."""
+    runs = sorted((e for e in events if e.get("name") == "model_run"), key=lambda event: event["ts"])
+    kernels = sorted((e for e in events if _is_kernel(e)), key=lambda event: event["ts"])
+    return tuple(
+        ProfiledInference(
+            run["dur"] * 1000.0,
+            tuple(_layer(e, run["ts"]) for e in kernels if run["ts"] <= e["ts"] < run["ts"] + run["dur"]),
+        )
+        for run in runs
+    )
+
+
+def _is_kernel(event: Mapping[str, Any]) -> bool:
+    return event.get("cat") == "Node" and str(event["name"]).endswith("_kernel_time")
+
+
+def _layer(event: Mapping[str, Any], begin_us: float) -> LayerTime:
+    name, args = event["name"].removesuffix("_kernel_time"), event["args"]
+    types = [kind for entry in args.get("input_type_shape", []) for kind in entry]
+    return LayerTime(
+        name,
+        args.get("op_name", ""),
+        event["dur"] * 1000.0,
+        (types or [""])[0],
+        args.get("provider", ""),
+        (event["ts"] - begin_us) * 1000.0,
+        nodes=(name.removesuffix(_BLOCKED),),
+    )
 
 
 def deciding(times: Sequence[LayerTime]) -> Precision | None:
@@ -83,7 +108,7 @@ def _main() -> None:
         )
         for value in session.get_inputs()
     }
-    for _ in range(INFERENCES):
+    for _ in range(WARM + order["inferences"]):
         session.run(None, feed)
     session.end_profiling()
 

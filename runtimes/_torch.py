@@ -10,17 +10,17 @@ from harness.api import (
     Clock,
     Device,
     Facts,
-    LayerTime,
     OpenFailed,
     Precision,
+    ProfiledInference,
     RunFailed,
     Runtime,
     Session,
     Setup,
-    Unsupported,
     first_line,
     load_timm,
 )
+from runtimes._torch_profile import profiled
 
 if TYPE_CHECKING:
     from harness.api import Array
@@ -189,21 +189,16 @@ class TorchSession(Session):
             versions |= {"cuda": str(self._torch.version.cuda), "cudnn": str(self._torch.backends.cudnn.version())}
         return versions
 
-    def profile(self) -> Sequence[LayerTime]:
-        """Operator times of one inference by torch.profiler."""
-        from torch.profiler import ProfilerActivity, profile
+    def profile(self, inferences: int) -> Sequence[ProfiledInference]:
+        """Operator times by torch.profiler, under the names of their modules."""
+        return self._profile(self._model, inferences)
 
-        cuda = self._where.type == "cuda"
-        with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]) as profiler:
+    def _profile(self, named: Any, inferences: int) -> Sequence[ProfiledInference]:
+        def once() -> None:
             self.run()
             self.sync()
-        events = profiler.key_averages()
-        if not events:
-            raise Unsupported("torch.profiler recorded nothing")
-        return [
-            LayerTime(e.key, e.key, (e.self_device_time_total if cuda else e.self_cpu_time_total) * 1000)
-            for e in events
-        ]
+
+        return profiled(once, named, str(self._where), self._precision() or "", inferences)
 
     def close(self) -> None:
         """Let go of the model and its tensors."""

@@ -19,6 +19,8 @@ HEAVY = ("numpy", "pandas", "pydantic", "torch", "timm", "onnx", "onnxruntime", 
         ["list", "runtimes"],
         ["list", "exporters"],
         ["report", "--help"],
+        ["profile", "--help"],
+        ["diff", "--help"],
         ["compare", "--help"],
     ],
 )

@@ -141,7 +141,8 @@ def test_a_session_opens_runs_and_tells_the_truth(
         assert verified["passed"], verified["reason"]
         assert verified["outputs"][0]["rel_l2"] < 1e-4
         with contextlib.suppress(Unsupported):
-            assert worker.ask("profile", 120)
+            (inference,) = worker.ask("profile", 120, inferences=1)
+            assert inference["layers"] and inference["latency_ns"] > 0
         worker.ask("close", 30)
         worker.ask("close", 30)
 

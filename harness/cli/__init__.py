@@ -13,7 +13,19 @@ import click
 from harness import __version__
 from harness.errors import BackbenchError
 
-COMMANDS = ("run", "list", "report", "compare", "validate", "recommend", "selftest", "schema", "doctor")
+COMMANDS = (
+    "run",
+    "list",
+    "report",
+    "profile",
+    "diff",
+    "compare",
+    "validate",
+    "recommend",
+    "selftest",
+    "schema",
+    "doctor",
+)
 _INTERRUPTED = 130
 
 

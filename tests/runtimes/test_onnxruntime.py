@@ -125,9 +125,12 @@ def test_an_input_of_another_shape_is_refused(tmp_path: Path) -> None:
 
 def test_the_profile_names_kernels_their_types_and_nodes(tmp_path: Path) -> None:
     with opened("ort_cpu", conv_onnx(tmp_path / "x.onnx")) as session:
-        layers = session.profile()
+        inferences = session.profile(2)
+    assert len(inferences) == 2
+    layers = inferences[-1].layers
     conv = next(layer for layer in layers if "Conv" in layer.kind)
     assert conv.precision == "float" and conv.device == "CPUExecutionProvider" and conv.time_ns > 0
+    assert conv.start_ns is not None and 0 <= conv.start_ns <= inferences[-1].latency_ns
 
 
 def test_a_profile_that_fails_says_why(tmp_path: Path) -> None:
@@ -135,7 +138,7 @@ def test_a_profile_that_fails_says_why(tmp_path: Path) -> None:
     with opened("ort_cpu", artifact) as session:
         Path(artifact.path).unlink()
         with pytest.raises(Unsupported, match="gave no profile: "):
-            session.profile()
+            session.profile(1)
 
 
 def test_closing_twice_is_harmless(tmp_path: Path) -> None:

@@ -119,9 +119,13 @@ def test_the_model_cache_lies_in_the_runtimes_folder_and_only_when_asked_for(tmp
 def test_the_profile_names_layers(tmp_path: Path) -> None:
     with opened("openvino", conv_onnx(tmp_path / "x.onnx")) as session:
         infer(session, images())
-        layers = session.profile()
+        inferences = session.profile(2)
+    assert len(inferences) == 2
+    layers = inferences[-1].layers
     conv = next(layer for layer in layers if layer.kind == "Convolution")
     assert (conv.precision, conv.device) == ("f32", "CPU") and conv.time_ns > 0
+    assert conv.nodes and conv.kernel
+    assert sum(layer.time_ns for layer in layers) <= inferences[-1].latency_ns * 2
 
 
 @pytest.mark.parametrize(
@@ -136,9 +140,9 @@ def test_the_profile_names_layers(tmp_path: Path) -> None:
     ],
 )
 def test_convolutions_and_products_decide(layers: list[tuple[str, str]], precision: str | None) -> None:
-    from runtimes._openvino import deciding
+    from runtimes._openvino import Layer, deciding
 
-    assert deciding(layers) == precision
+    assert deciding([Layer(kind, told, "", "", ()) for kind, told in layers]) == precision
 
 
 def test_closing_twice_is_harmless(tmp_path: Path) -> None:

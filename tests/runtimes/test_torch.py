@@ -155,8 +155,11 @@ def test_a_cuda_device_that_is_not_there_fails_to_open() -> None:
 def test_the_profile_names_operators() -> None:
     with opened("torch_eager", artifact()) as session:
         infer(session, images())
-        layers = session.profile()
-    assert any("conv" in layer.name and layer.time_ns > 0 for layer in layers)
+        inferences = session.profile(2)
+    assert len(inferences) == 2
+    conv = next(layer for layer in inferences[-1].layers if layer.kind == "aten::conv2d")
+    assert conv.time_ns > 0 and "conv" in conv.kernel and conv.precision == "fp32" and conv.module
+    assert sum(layer.time_ns for layer in inferences[-1].layers) <= inferences[-1].latency_ns
 
 
 def test_closing_twice_is_harmless() -> None:

@@ -1,0 +1,249 @@
+"""Where two ONNX files of one backbone part: intermediate outputs on the same inputs, tensor by tensor."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from graphlib import CycleError
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from harness import tensor_match, verify
+from harness.errors import PlanInvalid, SourceInvalid
+from harness.model import SCHEMA
+from harness.onnx_file import first_line, precision, read, specs
+from harness.tensor_match import Tensor
+
+if TYPE_CHECKING:
+    from harness.api import Array
+
+INPUTS = 2
+DEFAULT_SIZE = 224
+_AT_ONCE = 48
+"""Tensors that are held of both files together; all of a large backbone at high resolution would not fit."""
+_FLOATS = frozenset({"tensor(float)", "tensor(float16)", "tensor(double)"})
+_SMALL = 1024
+"""Elements."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One tensor that both files compute, in the first file's order of execution."""
+
+    tensor: str
+    other: str
+    """Its name in the second file."""
+    node: str
+    """The node of the first file that makes it."""
+    kind: str
+    shape: tuple[int, ...]
+    matched_by: Literal["name", "order"]
+    """`order`: by position among tensors of the same operator and shape, because the names differ."""
+    rel_l2: float | None
+    """‖second − first‖ / ‖first‖; None where it is not defined (NaN, or a first that is all zero)."""
+    inherited: float | None
+    """The largest `rel_l2` among the nearest compared tensors that it is computed from; None where there are none."""
+    doubtful: bool = False
+    """Matched by order and over the tolerance, while all that follows from it agrees: not the same tensor."""
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """Two files, tensor by tensor."""
+
+    first: str
+    second: str
+    tolerance: float
+    rows: tuple[Row, ...]
+    culprit: int | None
+    """Index of the first row above the tolerance; None where none is."""
+    only_first: int
+    """Floating-point tensors of the first file that nothing in the second was matched with."""
+    only_second: int
+    inputs: int
+    """Images compared on."""
+    schema: int = SCHEMA
+
+
+def compare(first: Path, second: Path, tolerance: float | None, size: int, given: Path | None) -> Divergence:
+    """Compare in ONNX Runtime on the CPU, its optimisations off. Raises `SourceInvalid` and `PlanInvalid`.
+
+    `tolerance` None is that of the coarser precision of the two (`harness.verify`). `given` is a reference folder whose
+    inputs are taken; without it, images are made, `size` pixels high and wide where a file leaves that open.
+    """
+    sides = (_Side(first), _Side(second))
+    feeds = _feeds(sides, size, given)
+    for side, feed in zip(sides, feeds, strict=True):
+        side.learn_shapes(feed)
+    pairs = tensor_match.match(sides[0].tensors, sides[1].tensors)
+    errors: dict[str, float | None] = {}
+    for start in range(0, len(pairs), _AT_ONCE):
+        part = pairs[start : start + _AT_ONCE]
+        left = sides[0].run(feeds[0], [pair.first.name for pair in part])
+        right = sides[1].run(feeds[1], [pair.second.name for pair in part])
+        for pair in part:
+            compared = verify.compare(pair.first.name, right[pair.second.name], left[pair.first.name])
+            errors[pair.first.name] = compared.rel_l2
+    limit = max(verify.DEFAULTS[side.precision].rel_l2 for side in sides) if tolerance is None else tolerance
+    rows = _rows(pairs, sides[0].graph, errors, limit)
+    culprit = next((i for i, row in enumerate(rows) if _over(row.rel_l2, limit) and not row.doubtful), None)
+    lone = [len(side.tensors) - len(pairs) for side in sides]
+    count = len(next(iter(feeds[0].values())))
+    return Divergence(str(first), str(second), limit, rows, culprit, lone[0], lone[1], count)
+
+
+def _over(error: float | None, limit: float) -> bool:
+    return error is None or not error <= limit
+
+
+def _rows(
+    pairs: Sequence[tensor_match.Pair], graph: Sequence[Tensor], errors: Mapping[str, float | None], limit: float
+) -> tuple[Row, ...]:
+    nearest = tensor_match.nearest([pair.first for pair in pairs], graph)
+    followers: dict[str, list[str]] = {}
+    for name, sources in nearest.items():
+        for one in sources:
+            followers.setdefault(one, []).append(name)
+    rows = []
+    for pair in pairs:
+        name, error = pair.first.name, errors[pair.first.name]
+        above = [errors[one] for one in nearest[name]]
+        known = [value for value in above if value is not None]
+        after = followers.get(name, [])
+        healed = bool(after) and not any(_over(errors[one], limit) for one in after)
+        doubtful = pair.by == "order" and _over(error, limit) and healed
+        inherited = max(known) if known and len(known) == len(above) else None
+        made = pair.first
+        rows.append(Row(name, pair.second.name, made.node, made.kind, made.shape, pair.by, error, inherited, doubtful))
+    return tuple(rows)
+
+
+class _Side:
+    """One file with every floating-point tensor of its graph as an output."""
+
+    def __init__(self, path: Path) -> None:
+        import onnx
+        import onnxruntime as ort
+
+        self.path = path
+        model = read(path)
+        self.inputs, self.precision = specs(model)[0], precision(model)
+        _read_small(model, path.resolve().parent)
+        try:
+            self.graph = self.tensors = tensor_match.sorted_graph(list(_tensors(model)))
+        except CycleError as error:
+            raise SourceInvalid(f"{path}: its nodes form a circle", "export it again") from error
+        there = {value.name for value in model.graph.output}
+        model.graph.output.extend(onnx.ValueInfoProto(name=t.name) for t in self.tensors if t.name not in there)
+        options = ort.SessionOptions()
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.log_severity_level = 3
+        options.add_session_config_entry(
+            "session.model_external_initializers_file_folder_path", str(path.resolve().parent)
+        )
+        try:
+            self._session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            raise SourceInvalid(f"onnxruntime cannot load {path}: {first_line(error)}", "see the log") from error
+        floats = {value.name for value in self._session.get_outputs() if value.type in _FLOATS}
+        self.tensors = tuple(tensor for tensor in self.tensors if tensor.name in floats)
+
+    def learn_shapes(self, feed: Mapping[str, Array]) -> None:
+        """Run once, some tensors at a time, and keep their shapes."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        for start in range(0, len(self.tensors), _AT_ONCE):
+            names = [tensor.name for tensor in self.tensors[start : start + _AT_ONCE]]
+            shapes |= {name: array.shape for name, array in self.run(feed, names).items()}
+        self.tensors = tuple(replace(tensor, shape=shapes[tensor.name]) for tensor in self.tensors)
+
+    def run(self, feed: Mapping[str, Array], names: Sequence[str]) -> Mapping[str, Array]:
+        """The named tensors. Raises `SourceInvalid`."""
+        try:
+            return dict(zip(names, self._session.run(list(names), dict(feed)), strict=True))
+        except Exception as error:
+            shapes = ", ".join(f"{name} {array.shape}" for name, array in feed.items())
+            raise SourceInvalid(
+                f"{self.path} does not run on {shapes}: {first_line(error)}", "give the size it takes: --input-size"
+            ) from error
+
+
+def _read_small(model: Any, folder: Path) -> None:
+    """Take small weights that lie beside the file into it: ONNX Runtime needs axes and the like while it loads."""
+    from onnx import TensorProto, external_data_helper
+
+    for tensor in model.graph.initializer:
+        if external_data_helper.uses_external_data(tensor) and math.prod(tensor.dims) <= _SMALL:
+            external_data_helper.load_external_data_for_tensor(tensor, str(folder))
+            tensor.data_location = TensorProto.DEFAULT
+            del tensor.external_data[:]
+
+
+def _tensors(model: Any) -> Iterator[Tensor]:
+    """What the nodes make, in the order of the file."""
+    for number, node in enumerate(model.graph.node):
+        for name in node.output:
+            if name:
+                label = node.name or f"{node.op_type} (node {number})"
+                yield Tensor(name, node.op_type, label, tuple(filter(None, node.input)), ())
+
+
+def _feeds(
+    sides: tuple[_Side, _Side], size: int, given: Path | None
+) -> tuple[Mapping[str, Array], Mapping[str, Array]]:
+    """The same inputs under each file's names and types; inputs of the two belong together by their order."""
+    import numpy as np
+
+    if len(sides[0].inputs) != len(sides[1].inputs):
+        numbers = " and ".join(str(len(side.inputs)) for side in sides)
+        raise PlanInvalid(f"the files take {numbers} inputs: they are not of one backbone")
+    known = _given(given)
+    feeds: tuple[dict[str, Array], dict[str, Array]] = ({}, {})
+    for index, (left, right) in enumerate(zip(sides[0].inputs, sides[1].inputs, strict=True)):
+        shape = _shape(left.shape, right.shape, size)
+        if shape is None:
+            raise PlanInvalid(
+                f"input {left.name!r} is {list(left.shape)} in {sides[0].path} and {list(right.shape)} in {sides[1].path}",
+                "compare files of one input size",
+            )
+        array = _fitting(known, index, shape)
+        array = _made(shape, left.dtype) if array is None else array
+        feeds[0][left.name] = np.ascontiguousarray(array, np.dtype(left.dtype))
+        feeds[1][right.name] = np.ascontiguousarray(array, np.dtype(right.dtype))
+    return feeds
+
+
+def _given(folder: Path | None) -> list[Array]:
+    from harness import reference
+
+    return [] if folder is None else list(reference.load(folder)[0].values())
+
+
+def _fitting(known: Sequence[Array], index: int, shape: Sequence[int]) -> Array | None:
+    if index < len(known) and known[index].shape[1:] == tuple(shape[1:]) and len(known[index]) >= shape[0]:
+        return known[index][: shape[0]]
+    return None
+
+
+def _shape(left: Sequence[int | str], right: Sequence[int | str], size: int) -> tuple[int, ...] | None:
+    """Fixed sizes of either file; open ones are the number of inputs, and the image's size."""
+    if len(left) != len(right):
+        return None
+    shape = []
+    for axis, sizes in enumerate(zip(left, right, strict=True)):
+        fixed = {n for n in sizes if isinstance(n, int)}
+        if len(fixed) > 1:
+            return None
+        shape.append(fixed.pop() if fixed else INPUTS if axis == 0 else size)
+    return tuple(shape)
+
+
+def _made(shape: tuple[int, ...], dtype: str) -> Array:
+    import numpy as np
+
+    from harness.images import natural_images
+
+    if len(shape) == 4 and shape[1] in (1, 3) and "float" in dtype:
+        return (natural_images(*shape, seed=0) - 0.45) / 0.225
+    made: Array = np.random.default_rng(0).normal(size=shape)
+    return made

@@ -1,0 +1,87 @@
+"""A profile as a chart: a bar per cell, its operator groups stacked, unattributed time at the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from harness import layers
+from harness.errors import MissingLibrary, PlanInvalid, StoreFailed
+from harness.profiling import Profiled
+
+FORMATS = (".png", ".svg", ".pdf", ".html", ".json")
+_COLOURS = (
+    "#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#ff8ab7", "#a463f2", "#97bbf5", "#9c6b4e", "#5b7083",
+    "#c9b458", "#7f8fa6", "#b07aa1",
+)  # fmt: skip
+_GREY = "#c8c8c8"
+
+
+def write(profiled: Profiled, path: Path) -> None:
+    """Draw into `path`; its suffix is the format. Raises `PlanInvalid`, `MissingLibrary`, `StoreFailed`."""
+    check(path)
+    try:
+        chart(profiled).save(str(path), **({"ppi": 144} if path.suffix == ".png" else {}))
+    except OSError as error:
+        raise StoreFailed(
+            f"{path} cannot be written: {error.strerror or error}", "give another file: --chart"
+        ) from error
+
+
+def check(path: Path) -> None:
+    """Raise before anything is measured where the chart could not be drawn."""
+    import importlib.util
+
+    if path.suffix not in FORMATS:
+        raise PlanInvalid(
+            f"a chart has no format {path.suffix or 'without a suffix'!r}", f"one of: {' '.join(FORMATS)}"
+        )
+    if missing := [name for name in ("altair", "vl_convert") if importlib.util.find_spec(name) is None]:
+        raise MissingLibrary(f"a chart needs {', '.join(missing)}", "pip install 'backbench[report]'")
+
+
+def chart(profiled: Profiled) -> Any:
+    """An Altair chart."""
+    import altair as alt
+
+    rows = [row for profile in profiled.profiles for row in _rows(profile)]
+    groups = list(dict.fromkeys(row["group"] for row in rows if row["group"] != layers.UNATTRIBUTED))
+    domain = [*groups, layers.UNATTRIBUTED]
+    colours = [*(_COLOURS[i % len(_COLOURS)] for i in range(len(groups))), _GREY]
+    cells = list(dict.fromkeys(row["cell"] for row in rows))
+    order = {name: i for i, name in enumerate(domain)}
+    data = alt.Data(values=[{**row, "order": order[row["group"]]} for row in rows])
+    bars = alt.Chart(data).mark_bar(stroke="white", strokeWidth=0.5)
+    return bars.encode(
+        x=alt.X("ms:Q", title="ms per inference (layers as profiled; unattributed: up to the measured latency)"),
+        y=alt.Y("cell:N", sort=cells, title=None, axis=alt.Axis(labelLimit=360)),
+        color=alt.Color(
+            "group:N",
+            title="operators",
+            scale=alt.Scale(domain=domain, range=colours),
+            legend=alt.Legend(orient="bottom", columns=5),
+        ),
+        order=alt.Order("order:Q"),
+        tooltip=[
+            "cell:N",
+            "group:N",
+            alt.Tooltip("ms:Q", format=".3f"),
+            alt.Tooltip("share:Q", format=".1%"),
+            "layers:Q",
+        ],
+    ).properties(width=620, height={"step": 34})
+
+
+def _rows(profile: layers.Profile) -> list[dict[str, Any]]:
+    cell = f"{profile.cell.backbone.name} {profile.cell.title}"
+    sums: dict[str, tuple[int, float]] = {}
+    for total in layers.totals(profile, lambda layer: layer.group):
+        number, time_ns = sums.get(total.name, (0, 0.0))
+        sums[total.name] = (number + total.layers, time_ns + total.time_ns)
+    named = [(name, number, time_ns) for name, (number, time_ns) in sums.items()]
+    if profile.unattributed_ns > 0:
+        named.append((layers.UNATTRIBUTED, 0, profile.unattributed_ns))
+    return [
+        {"cell": cell, "group": name, "ms": ns / 1e6, "share": ns / profile.latency_ns, "layers": number}
+        for name, number, ns in named
+    ]

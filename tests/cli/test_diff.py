@@ -1,0 +1,196 @@
+"""`backbench diff`: a weight that was broken is found at exactly its layer."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from click.testing import CliRunner
+from onnx import TensorProto, helper, numpy_helper
+
+from harness import divergence, schemas
+from harness.cli import cli
+from harness.errors import SourceInvalid
+from harness.model import Backbone
+from tests import making, nets
+
+LAYER = "layer3.0.conv2"
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("good")
+    source = nets.snapshot(Backbone("resnet10t", input_size=32), folder / "snapshot")
+    return Path(nets.exported("onnx_dynamo", source, folder / "onnx").path)
+
+
+def _changed(source: Path, folder: Path, change: Callable[[Any], None]) -> Path:
+    model = onnx.load(str(source))
+    change(model)
+    onnx.save(model, str(folder / "changed.onnx"))
+    return folder / "changed.onnx"
+
+
+def _break(model: Any) -> None:
+    """One weight of one convolution."""
+    (tensor,) = (tensor for tensor in model.graph.initializer if tensor.name == f"{LAYER}.weight")
+    values = numpy_helper.to_array(tensor).copy()
+    values[0, 0, 0, 0] += 5.0
+    tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+
+
+def _node_of(model: Path, weight: str) -> Any:
+    return next(node for node in onnx.load(str(model)).graph.node if weight in node.input)
+
+
+def _rename(model: Any) -> None:
+    """Every tensor that a node makes, as another exporter would."""
+    outputs = {value.name for value in model.graph.output}
+    names = {name: f"/t{i}" for i, node in enumerate(model.graph.node) for name in node.output if name not in outputs}
+    for node in model.graph.node:
+        node.name = ""
+        for names_of in (node.input, node.output):
+            names_of[:] = [names.get(name, name) for name in names_of]
+    del model.graph.value_info[:]
+
+
+def _run(*arguments: str) -> tuple[int, Any]:
+    done = CliRunner().invoke(cli, ["diff", *arguments, "--json"])
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done.exit_code, json.loads(done.stdout)
+
+
+def test_a_broken_weight_is_found_at_its_layer(good: Path, tmp_path: Path) -> None:
+    bad = _changed(good, tmp_path, _break)
+    code, found = _run(str(good), str(bad), "--exit-code")
+    culprit = found["rows"][found["culprit"]]
+    assert culprit["tensor"] == _node_of(good, f"{LAYER}.weight").output[0]
+    assert culprit["inherited"] == 0.0, "all before it is equal"
+    assert all(row["rel_l2"] == 0.0 for row in found["rows"][: found["culprit"]])
+    assert code == 1
+    import jsonschema
+
+    jsonschema.validate(found, schemas.schema("diff"))
+
+
+def test_it_is_found_where_all_names_differ(good: Path, tmp_path: Path) -> None:
+    def change(model: Any) -> None:
+        _break(model)
+        _rename(model)
+
+    _, found = _run(str(good), str(_changed(good, tmp_path, change)))
+    culprit = found["rows"][found["culprit"]]
+    assert culprit["tensor"] == _node_of(good, f"{LAYER}.weight").output[0]
+    assert culprit["matched_by"] == "order"
+
+
+def test_equal_files_agree(good: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copy(good, tmp_path / "copy.onnx"))
+    code, found = _run(str(good), str(copy), "--exit-code")
+    assert (code, found["culprit"]) == (0, None)
+    assert {row["rel_l2"] for row in found["rows"]} == {0.0}
+    assert len(found["rows"]) > 20 and found["only_first"] == found["only_second"] == 0
+
+
+def test_the_tolerance_is_that_which_is_given(good: Path, tmp_path: Path) -> None:
+    bad = str(_changed(good, tmp_path, _break))
+    _, strict = _run(str(good), bad)
+    worst = max(row["rel_l2"] for row in strict["rows"])
+    assert _run(str(good), bad, "--tolerance", str(worst * 2))[1]["culprit"] is None
+
+
+def test_a_nan_counts_as_a_difference(good: Path, tmp_path: Path) -> None:
+    def poison(model: Any) -> None:
+        (tensor,) = (tensor for tensor in model.graph.initializer if tensor.name == f"{LAYER}.weight")
+        values = numpy_helper.to_array(tensor) * np.float32(np.nan)
+        tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+
+    _, found = _run(str(good), str(_changed(good, tmp_path, poison)))
+    assert found["rows"][found["culprit"]]["rel_l2"] is None
+
+
+def test_half_precision_is_judged_by_its_own_tolerance(good: Path, tmp_path: Path) -> None:
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    onnx.save(convert_float_to_float16(onnx.load(str(good)), keep_io_types=True), str(tmp_path / "half.onnx"))
+    _, found = _run(str(good), str(tmp_path / "half.onnx"))
+    assert found["tolerance"] == pytest.approx(2e-2)
+    assert found["culprit"] is None
+    assert any(row["rel_l2"] > 1e-5 for row in found["rows"]), "fp16 rounds"
+
+
+def test_weights_beside_the_file_are_read(good: Path, tmp_path: Path) -> None:
+    onnx.save(
+        onnx.load(str(good)), str(tmp_path / "x.onnx"), save_as_external_data=True, location="x.bin", size_threshold=0
+    )
+    assert (tmp_path / "x.bin").stat().st_size > 1_000_000
+    assert _run(str(good), str(tmp_path / "x.onnx"))[1]["culprit"] is None
+
+
+def test_two_exporters_of_one_backbone_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BACKBENCH_CACHE", str(tmp_path))
+    _, found = _run(
+        "-m", "resnet10t", "--input-size", "32", "--exporter", "onnx_dynamo", "--exporter", "onnx_torchscript"
+    )
+    assert found["culprit"] is None
+    assert {row["matched_by"] for row in found["rows"]} >= {"order"}
+
+
+def test_the_terminal_shows_the_first_difference_and_its_neighbours(good: Path, tmp_path: Path) -> None:
+    done = CliRunner().invoke(cli, ["diff", str(good), str(_changed(good, tmp_path, _break))], env={"COLUMNS": "150"})
+    assert "first above the tolerance" in done.output
+    assert f"they part at '{_node_of(good, f'{LAYER}.weight').output[0]}'" in done.output
+    assert "more (--all shows them)" in done.output
+
+
+def _mistake(*arguments: str) -> str:
+    done = CliRunner().invoke(cli, ["diff", *arguments])
+    assert done.exit_code != 0
+    return str(done.exception)
+
+
+def test_mistakes_are_named(good: Path, tmp_path: Path) -> None:
+    assert "two ONNX files, or a backbone" in _mistake()
+    assert "not 1" in _mistake(str(good))
+    assert "there is no ONNX file absent.onnx" in _mistake(str(good), "absent.onnx")
+    assert "go with -m" in _mistake(str(good), str(good), "--precision", "fp16")
+    assert "two precisions, or by two exporters" in _mistake("-m", "resnet10t")
+    other = making.identity_onnx(tmp_path / "small.onnx", width=4, batch=1)
+    assert "compare files of one input size" in _mistake(
+        str(other), str(making.identity_onnx(tmp_path / "wide.onnx", width=8))
+    )
+    (tmp_path / "empty.onnx").touch()
+    with pytest.raises(SourceInvalid, match="is empty"):
+        divergence.compare(tmp_path / "empty.onnx", good, None, 32, None)
+
+
+def test_a_tensor_of_the_same_place_but_another_meaning_is_doubted(tmp_path: Path) -> None:
+    """A BatchNorm that was folded into the convolution: the convolutions' outputs differ, what follows agrees."""
+    folded, apart = tmp_path / "folded.onnx", tmp_path / "apart.onnx"
+    weight = np.random.default_rng(0).normal(size=(4, 3, 3, 3)).astype(np.float32)
+    _save(folded, [("conv_f", "Conv", ["x", "w"])], {"w": weight * 2})
+    _save(apart, [("conv_a", "Conv", ["x", "w"]), ("scaled", "Mul", ["conv_a", "two"])],
+          {"w": weight, "two": np.array(2.0, np.float32)})  # fmt: skip
+    found = divergence.compare(folded, apart, None, 8, None)
+    doubted = next(row for row in found.rows if row.tensor == "conv_f")
+    assert (doubted.other, doubted.doubtful, found.culprit) == ("conv_a", True, None)
+
+
+def _save(path: Path, nodes: Sequence[tuple[str, str, list[str]]], weights: dict[str, Any]) -> None:
+    """The nodes in a row, then a Relu to the output `y`."""
+    made = [helper.make_node(kind, inputs, [name]) for name, kind, inputs in nodes]
+    graph = helper.make_graph(
+        [*made, helper.make_node("Relu", [nodes[-1][0]], ["y"])],
+        "test",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 3, 8, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [2, 4, 6, 6])],
+        [numpy_helper.from_array(values, name) for name, values in weights.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), str(path))
