@@ -39,21 +39,20 @@ def key_of(cell: Cell) -> str:
 def resolve(spec: Spec, sources: Sources) -> Plan:
     """The plan that `spec` means. Raises `PlanInvalid` (or a subclass) with every fault found."""
     faults: list[BackbenchError] = []
-    backbones: list[Backbone] = []
-    for entry in spec.backbones:
-        try:
-            backbones += _backbones(entry, spec, sources)
-        except BackbenchError as error:
-            faults.append(error)
+    backbones = _all_backbones(spec, sources, faults)
     runtimes = _runtimes(spec, faults)
-    threads = _threads(spec, faults)
+    number = 0
+    try:
+        number = threads(spec.threads, spec.cpus)
+    except BackbenchError as error:
+        faults.append(error)
     _raise(faults)
     refused: list[Record] = []
     groups = [
         group
-        for backbone in dict.fromkeys(backbones)
+        for backbone in backbones
         for batch in dict.fromkeys(spec.batches)
-        if (group := _group(spec, backbone, batch, runtimes, threads, refused)) is not None
+        if (group := _group(spec, backbone, batch, runtimes, number, refused)) is not None
     ]
     return Plan(spec.name, tuple(groups), rules_of(spec), tuple(refused))
 
@@ -87,6 +86,24 @@ def rules_of(spec: Spec) -> Rules:
 
 
 # ── backbones ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def backbones(spec: Spec, sources: Sources) -> tuple[Backbone, ...]:
+    """The backbones that a plan names, each once. Raises `PlanInvalid` (or a subclass) with every fault found."""
+    faults: list[BackbenchError] = []
+    found = _all_backbones(spec, sources, faults)
+    _raise(faults)
+    return found
+
+
+def _all_backbones(spec: Spec, sources: Sources, faults: list[BackbenchError]) -> tuple[Backbone, ...]:
+    found: list[Backbone] = []
+    for entry in spec.backbones:
+        try:
+            found += _backbones(entry, spec, sources)
+        except BackbenchError as error:
+            faults.append(error)
+    return tuple(dict.fromkeys(found))
 
 
 def _backbones(entry: BackboneSpec, spec: Spec, sources: Sources) -> list[Backbone]:
@@ -144,21 +161,19 @@ def check_options(runtime: str, known: Mapping[str, JSON], given: Mapping[str, A
             raise PlanInvalid(f"{runtime} has no option {name!r}", hint)
 
 
-def _threads(spec: Spec, faults: list[BackbenchError]) -> int:
+def threads(asked: int, cpus: str) -> int:
+    """Threads per inference, for 0 one per physical core, within the processors `cpus`. Raises `PlanInvalid`."""
     try:
-        usable = min(machine.usable_cpus(), len(machine.processors(spec.cpus))) if spec.cpus else machine.usable_cpus()
+        usable = min(machine.usable_cpus(), len(machine.processors(cpus))) if cpus else machine.usable_cpus()
     except ValueError as error:
-        faults.append(PlanInvalid(f"--cpus {spec.cpus!r}: {error}", "give processors as 0-3 or 0,2,4"))
-        return 1
-    if spec.threads > usable:
-        where = f"--cpus {spec.cpus}" if spec.cpus else "this machine (affinity and cgroup quota counted)"
-        faults.append(
-            PlanInvalid(
-                f"{spec.threads} threads on {usable} processors would wait for each other: {where} allows {usable}",
-                f"give --threads {usable} or fewer",
-            )
+        raise PlanInvalid(f"--cpus {cpus!r}: {error}", "give processors as 0-3 or 0,2,4") from error
+    if asked > usable:
+        where = f"--cpus {cpus}" if cpus else "this machine (affinity and cgroup quota counted)"
+        raise PlanInvalid(
+            f"{asked} threads on {usable} processors would wait for each other: {where} allows {usable}",
+            f"give --threads {usable} or fewer",
         )
-    return spec.threads or min(machine.default_threads(), usable)
+    return asked or min(machine.default_threads(), usable)
 
 
 # ── groups ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -15,6 +14,7 @@ from harness import codec, registry, route
 from harness.cache import Cache, sha256
 from harness.errors import BackbenchError, ExportFailed, StoreFailed, UnknownName, Unsupported
 from harness.launch import Worker
+from harness.memo import source_digest
 from harness.model import JSON, Artifact, Attempt, Backbone, Cell, Export, Precision, Recipe, Request
 
 REFERENCE_INPUTS = 8
@@ -92,6 +92,14 @@ def onnx_artifact(
     return artifact, reference
 
 
+def countable(cell: Cell, cache: Cache, logs: Path, tell: Tell) -> tuple[Artifact, str]:
+    """What a cell of a runtime that opens ONNX is given, made without a reference; where that fails its snapshot, and why.
+
+    Raises what making the snapshot, or looking into the ONNX file, raises.
+    """
+    return _Line(cell.backbone, cache, logs, tell, threading.Event()).countable(cell)
+
+
 def _gather(futures: Sequence[Future[Any]], pool: ThreadPoolExecutor, stop: threading.Event) -> None:
     """Wait for all; on the first exception that is not a cell's own, start nothing more."""
     waiting = set(futures)
@@ -133,6 +141,17 @@ class _Line:
                 failed[key] = error
         return Prepared(ready, failed)
 
+    def countable(self, cell: Cell) -> tuple[Artifact, str]:
+        """The artifact of a cell, or the snapshot and why there is no artifact."""
+        with ExitStack() as stack:
+            source = self._source(lambda: stack.enter_context(self._worker("source")))
+        if self.backbone.path:
+            return source, ""
+        try:
+            return self._chain(cell, source, source).artifact, ""
+        except ExportFailed as error:
+            return source, error.message
+
     def _worker(self, purpose: str) -> Worker:
         if self.stop.is_set():
             raise StoreFailed("interrupted before everything was prepared", "repeat the command")
@@ -147,13 +166,13 @@ class _Line:
                 workers.append(stack.enter_context(self._worker("reference")))
             return workers[0]
 
-        source = self._onnx_source(worker) if self.backbone.path else self._snapshot(worker)
+        source = self._source(worker)
         needs = dict.fromkeys(("torch", "timm") if not self.backbone.path else ("onnxruntime",), "")
         recipe = Recipe(
             "reference",
             source.digest,
             {"seed": self.backbone.seed, "inputs": REFERENCE_INPUTS, "input_size": self.backbone.input_size},
-            dict(registry.versions(needs)) | {"source": _source_digest("harness.reference", "harness.images")},
+            dict(registry.versions(needs)) | {"source": source_digest("harness.reference", "harness.images")},
         )
 
         def make(folder: Path) -> Export:
@@ -168,6 +187,9 @@ class _Line:
 
         return source, self.cache.get_or_make(recipe, "reference", make)
 
+    def _source(self, worker: Callable[[], Worker]) -> Artifact:
+        return self._onnx_source(worker) if self.backbone.path else self._snapshot(worker)
+
     def _snapshot(self, worker: Callable[[], Worker]) -> Artifact:
         backbone = self.backbone
         checkpoint = "" if backbone.weights in ("random", "pretrained") else sha256(Path(backbone.weights))
@@ -179,7 +201,7 @@ class _Line:
             "timm",
             checkpoint,
             options,
-            versions | {"source": _source_digest("harness.backbone", "harness.weights", "harness.images")},
+            versions | {"source": source_digest("harness.backbone", "harness.weights", "harness.images")},
         )
 
         def make(folder: Path) -> Export:
@@ -265,7 +287,7 @@ class _Line:
         self, name: str, source: Artifact, target: str, want: Request, attempts: tuple[Attempt, ...]
     ) -> Artifact:
         exporter = registry.exporter_class(name)
-        versions = dict(registry.versions(exporter.needs)) | {"source": _source_digest(exporter.__module__)}
+        versions = dict(registry.versions(exporter.needs)) | {"source": source_digest(exporter.__module__)}
         options = codec.encode(want)
         if exporter.portable:
             options.pop("device")
@@ -285,15 +307,3 @@ class _Line:
             return codec.decode(Export, reply)
 
         return self.cache.get_or_make(recipe, target, make, attempts)
-
-
-def _source_digest(*modules: str) -> str:
-    """Digest of the modules' own source, so that an artifact is made again when its exporter has changed."""
-    import importlib.util
-
-    digest = hashlib.sha256()
-    for module in modules:
-        spec = importlib.util.find_spec(module)
-        if spec is not None and spec.origin is not None:
-            digest.update(Path(spec.origin).read_bytes())
-    return digest.hexdigest()[:16]

@@ -118,6 +118,49 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Roofline:
+    """How far a cell is from what its machine could do (median `compute` latency; a multiply-add is 2 operations)."""
+
+    flops: int = 0
+    """Floating-point operations of one inference of the batch, by the model's definition."""
+    matmul_flops: int = 0
+    """Those of matrix products and convolutions."""
+    compulsory_bytes: int = 0
+    """Weights, inputs and outputs once, at the cell's precision: what any execution moves."""
+    graph_bytes: int | None = None
+    """Weights once, and inputs and outputs of every executed node: moved if nothing is fused. None: not counted."""
+    flops_per_s: float = 0.0
+    bytes_per_s: float = 0.0
+    """Of the compulsory bytes."""
+    graph_bytes_per_s: float | None = None
+    peak_flops_per_s: float | None = None
+    """Measured ceiling of arithmetic; None where there is none."""
+    peak_bytes_per_s: float | None = None
+    """Measured ceiling of the memory that the compulsory bytes fit in; None where there is none."""
+    attainable_ns: float | None = None
+    """Latency at the ceilings: the longer of all operations and all compulsory bytes at their peaks."""
+    fraction: float | None = None
+    """Attainable over measured latency: 1 is the roofline."""
+    bound: str = ""
+    """`compute` or `memory`: which ceiling the attainable latency follows from."""
+    memory_level: str = ""
+    """`memory`, or `cache` where the compulsory bytes fit in the last-level cache."""
+    methods: Mapping[str, str] = field(default_factory=dict)
+    """What `flops`, `peak_flops` and `peak_bytes` were counted or measured with."""
+    uncounted: Mapping[str, int] = field(default_factory=dict)
+    """Nodes by operator whose operations are not in `flops`, which is then a lower bound."""
+    remarks: tuple[str, ...] = ()
+    """What a reader must know to take it right."""
+    unavailable: str = ""
+    """Why a figure is missing; empty where none is."""
+
+    @property
+    def intensity(self) -> float:
+        """Arithmetic intensity: operations per compulsory byte."""
+        return self.flops / self.compulsory_bytes if self.compulsory_bytes else 0.0
+
+
+@dataclass(frozen=True)
 class Record:
     """What is known of one cell after a run. A failure is a record too."""
 
@@ -153,6 +196,8 @@ class Record:
     trust: Trust | None = None
     """None where nothing was measured."""
     findings: tuple[Finding, ...] = ()
+    roofline: Roofline | None = None
+    """None where nothing was measured, or the run was asked not to."""
     worker_log: str = ""
     """Path of the worker's log, relative to the results folder."""
     schema: int = SCHEMA

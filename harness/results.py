@@ -64,6 +64,15 @@ def _ms(ns: float | None) -> float | None:
     return None if ns is None else ns / 1e6
 
 
+def _giga(name: str) -> Callable[[Run, Record], Any]:
+    read = _of("roofline", name)
+    return lambda run, r: None if (value := read(run, r)) is None else value / 1e9
+
+
+def _attainable(_: Run, r: Record) -> float | None:
+    return _ms(r.roofline.attainable_ns) if r.roofline else None
+
+
 def _throughput(_: Run, r: Record) -> float | None:
     return r.cell.batch / (r.latency["compute"].median_ns / 1e9) if "compute" in r.latency else None
 
@@ -172,6 +181,24 @@ COLUMNS: Mapping[str, Column] = {
     "top1_agreement": Column(
         "", "smallest share of inputs with the reference's top class", _worst("top1_agreement", min)
     ),
+    "params": Column(
+        "", "parameters of the backbone, where what its chain begins with tells", _of("artifact", "params")
+    ),
+    "flops": Column("", "floating-point operations of an inference; a multiply-add is 2", _of("roofline", "flops")),
+    "matmul_flops": Column("", "those of matrix products and convolutions", _of("roofline", "matmul_flops")),
+    "compulsory_bytes": Column(
+        "bytes", "weights, inputs and outputs once, at its precision", _of("roofline", "compulsory_bytes")
+    ),
+    "graph_bytes": Column("bytes", "moved if no operator were fused", _of("roofline", "graph_bytes")),
+    "intensity": Column("FLOP/byte", "operations per compulsory byte", _of("roofline", "intensity")),
+    "gflop_per_s": Column("GFLOP/s", "achieved, by median `compute` latency", _giga("flops_per_s")),
+    "gb_per_s": Column("GB/s", "achieved, of the compulsory bytes", _giga("bytes_per_s")),
+    "graph_gb_per_s": Column("GB/s", "achieved, of the graph's bytes", _giga("graph_bytes_per_s")),
+    "peak_gflop_per_s": Column("GFLOP/s", "measured ceiling of arithmetic", _giga("peak_flops_per_s")),
+    "peak_gb_per_s": Column("GB/s", "measured ceiling of the memory that its bytes fit in", _giga("peak_bytes_per_s")),
+    "attainable_ms": Column("ms", "latency at the ceilings", _attainable),
+    "roofline_fraction": Column("", "attainable / measured latency; 1 is the roofline", _of("roofline", "fraction")),
+    "roofline_bound": Column("", "`compute` or `memory`: the ceiling it is bound by", _of("roofline", "bound")),
     "artifact": Column("", "sha256 of the artifact", _of("artifact", "digest")),
     "chain": Column("", "exporters that made it", lambda _, r: " > ".join(r.artifact.chain) if r.artifact else None),
 }

@@ -9,9 +9,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Protocol
 
-from harness import codec, group, machine, stats
+from harness import codec, group, machine, roofline, stats
 from harness.cache import Cache
 from harness.launch import Worker
+from harness.memo import Memo
 from harness.model import Burst, Cell, Group
 from harness.prepare import prepare
 from harness.record import Plan, Record, Rules, Run
@@ -48,6 +49,8 @@ class Campaign:
     cache: Cache
     jobs: int
     watcher: Watcher
+    roofline: bool = False
+    """Whether to say of each cell how far it is from the machine's ceilings, which are measured where they are not kept."""
 
 
 def new_run(plan: Plan, command: Sequence[str]) -> Run:
@@ -82,11 +85,15 @@ def _measure(campaign: Campaign, groups: Sequence[Group], have: set[str]) -> Non
         store.note(overhead_ns=overhead_ns(store.logs))
     cells = {codec.key(cell): cell for g in groups for cell in g.cells}
     prepared = prepare(cells, campaign.cache, store.logs, campaign.jobs, watcher.note)
+    limits = roofline.Limits()
+    if campaign.roofline:
+        memo = Memo(campaign.cache.folder)
+        limits = roofline.find(cells, prepared, memo, store.logs, watcher.note)
     settings = settings_for(store.run.plan.rules, store.logs, campaign.cache, watcher)
     for members in groups:
         watcher.group(members)
         records, samples = group.measure(members, prepared, settings)
-        fresh = [record for record in records if record.key not in have]
+        fresh = [limits.describe(record) for record in records if record.key not in have]
         store.add(fresh, samples)
         for record in fresh:
             watcher.done(record)

@@ -69,6 +69,18 @@ def _diff() -> Any:
     return Divergence
 
 
+def _cost() -> Any:
+    from harness.cost import Counted
+
+    return list[Counted]
+
+
+def _ceilings() -> Any:
+    from harness.ceilings import Ceilings
+
+    return list[Ceilings]
+
+
 def _printed(name: str) -> Callable[[], Any]:
     def kind() -> Any:
         from harness import printed
@@ -97,6 +109,8 @@ SCHEMAS: Mapping[str, Described] = {
     "compare": Described("backbench compare --json", _compare),
     "validate": Described("backbench validate --json", _printed("Validated")),
     "recommend": Described("backbench recommend --json", _printed("Recommended")),
+    "cost": Described("backbench cost --json", _cost),
+    "ceilings": Described("backbench ceilings --json", _ceilings),
     "selftest": Described("backbench selftest --json", _selftest),
     "list-models": Described("backbench list models --json", _listed("ListedModel")),
     "list-runtimes": Described("backbench list runtimes --json", _listed("ListedRuntime")),

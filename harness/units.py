@@ -87,7 +87,7 @@ def show_bytes(value: float) -> str:
 
 def show_count(value: float) -> str:
     """`25.6 M`, `312 k`: three digits."""
-    for unit, factor in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+    for unit, factor in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if value >= factor:
             return f"{value / factor:.3g} {unit}"
     return f"{value:.0f}"

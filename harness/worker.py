@@ -86,7 +86,7 @@ class Worker:
             "open": self.open, "verify": self.verify, "warm": self.warm, "burst": self.burst, "profile": self.profile,
             "memory": self.memory, "close": self.close, "devices": self.devices, "export": self.export,
             "snapshot": self.snapshot, "inspect": self.inspect, "reference": self.reference, "models": self.models,
-            "overhead": self.overhead, "graph": self.graph,
+            "overhead": self.overhead, "graph": self.graph, "cost": self.cost, "rate": self.rate,
             "diverge": self.diverge,
         }  # fmt: skip
         return handlers[op](**fields)
@@ -237,6 +237,19 @@ class Worker:
 
         source = codec.decode(model.Artifact, artifact)
         return refs.make(source, codec.decode(model.Backbone, backbone), Path(folder), count)
+
+    def cost(self, artifact: Any, batch: int, size: int, precision: Any) -> object:
+        """Operations and bytes of an artifact, by its definition."""
+        from harness import codec, cost, model
+
+        return cost.of(codec.decode(model.Artifact, artifact), batch, size, precision)
+
+    def rate(self, kind: str, place: Any, folder: str, method: str = "") -> object:
+        """A rate of this machine: `gemm` (by `method`) or `bandwidth`."""
+        from harness import ceilings, codec, rates
+
+        where = codec.decode(ceilings.Place, place)
+        return rates.gemm(where, method, Path(folder)) if kind == "gemm" else rates.bandwidth(where)
 
     def models(self) -> object:
         """The names that timm knows."""

@@ -22,6 +22,8 @@ COMMANDS = (
     "compare",
     "validate",
     "recommend",
+    "cost",
+    "ceilings",
     "selftest",
     "schema",
     "doctor",

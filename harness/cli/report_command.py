@@ -50,14 +50,22 @@ Exit codes: 0 written; 1 a folder cannot be read or a file not written; 2 an opt
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write to this file instead of the screen.",
 )
-def command(runs: tuple[Path, ...], form: str | None, names: tuple[str, ...], output: Path | None) -> None:
+@click.option(
+    "--roofline", is_flag=True, help="With text or markdown: how far each cell is from the machine's ceilings."
+)
+def command(
+    runs: tuple[Path, ...], form: str | None, names: tuple[str, ...], output: Path | None, roofline: bool
+) -> None:
     """Show the results folders RUN… in one report."""
     from harness import store
     from harness.report import content
+    from harness.report import roofline as limits
 
     chosen = form or _SUFFIXES.get(output.suffix.lower() if output else "", "text")
     if names and chosen not in _PICTURES:
         raise click.UsageError(f"--chart goes with --format png, svg or pdf, and not with {chosen}.")
+    if roofline and chosen not in ("text", "markdown"):
+        raise click.UsageError(f"--roofline goes with text and markdown, and not with {chosen}.")
     if chosen in _BINARY and output is None and sys.stdout.isatty():
         raise click.UsageError(f"A terminal cannot show {chosen}: give a file with --output.")
     reported = [content.Reported(store.read_run(folder), store.read_records(folder)) for folder in runs]
@@ -67,8 +75,12 @@ def command(runs: tuple[Path, ...], form: str | None, names: tuple[str, ...], ou
         from harness.report import text
 
         text.show(Console(), reported)
+        if roofline:
+            limits.show(Console(), reported)
         return
     made = _made(chosen, reported, runs, names or CHARTS)
+    if roofline:
+        made += f"\n{limits.markdown(reported)}".encode() if chosen == "markdown" else limits.plain(reported).encode()
     if output is None:
         click.echo(made, nl=False)
     else:

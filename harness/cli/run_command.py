@@ -36,6 +36,11 @@ ASK_OVER_CELLS = 100
     help="Exports side by side, before measuring. Default: by cores and memory.",
 )
 @click.option("--dry-run", is_flag=True, help="Print the matrix and the expected time; start nothing.")
+@click.option(
+    "--roofline/--no-roofline",
+    default=True,
+    help="Compare with the machine's ceilings (measured once, about half a minute, and kept). Default: yes.",
+)
 @click.option("-y", "--yes", is_flag=True, help=f"Do not ask before a plan of over {ASK_OVER_CELLS} cells.")
 def command(
     plan: str | None,
@@ -43,6 +48,7 @@ def command(
     resume: bool,
     jobs: int | None,
     dry_run: bool,
+    roofline: bool,
     yes: bool,
     **matrix: Any,
 ) -> None:
@@ -66,7 +72,7 @@ def command(
     refuse_if_empty(resolved)
     confirm(console, resolved, yes)
     store = open_store(resolved, out, resume)
-    records = carry_out(store, jobs, console)
+    records = carry_out(store, jobs, console, roofline=roofline)
     _finish(screen, store, records)
 
 
@@ -157,7 +163,7 @@ def _newest_unfinished(plan: Plan) -> Path:
     raise PlanInvalid("no unfinished run of this plan lies in results/", "name its folder: --out DIR --resume")
 
 
-def carry_out(store: Store, jobs: int | None, console: Console) -> tuple[Record, ...]:
+def carry_out(store: Store, jobs: int | None, console: Console, *, roofline: bool = False) -> tuple[Record, ...]:
     """Measure what has no record yet, with progress on `console`."""
     from harness import cache, machine, run
     from harness.cli.progress import Progress
@@ -168,7 +174,7 @@ def carry_out(store: Store, jobs: int | None, console: Console) -> tuple[Record,
     have = len(store.records())
     try:
         with Progress(console, store.run.plan, have) as progress:
-            return run.carry_out(run.Campaign(store, campaign_cache, number, progress))
+            return run.carry_out(run.Campaign(store, campaign_cache, number, progress, roofline))
     except (KeyboardInterrupt, BackbenchError):
         kept = len(store.records())
         click.echo(f"{kept} finished cells are kept in {store.folder}; to go on:\n  {resume_line(store)}", err=True)

@@ -74,6 +74,7 @@ def remarks(records: Sequence[Record]) -> list[str]:
             hint = f" → {record.hint}" if record.hint else ""
             said.append(f"{name}: {record.outcome.replace('_', ' ')}: {record.reason}{hint}")
         said += [f"{name}: {f.level}: {f.seen} → {f.advice}" for f in record.findings if f.level != "trusted"]
+        said += [f"{name}: {remark}" for remark in (record.roofline.remarks if record.roofline else ())]
         if record.artifact and record.artifact.attempts:
             first = record.artifact.attempts[0]
             chain = " > ".join(record.artifact.chain)

@@ -25,7 +25,7 @@ from harness.catalog import Catalog
 from tests import making
 
 RUNTIMES = ("-r", "ort_cpu", "-r", "fake", "-o", "fake.latency_ns=1000000")
-SHORT = ("--threads", "1", "--budget", "0.3s", "--patience", "5s")
+SHORT = ("--threads", "1", "--budget", "0.3s", "--patience", "5s", "--no-roofline")
 _DEADLINE_S = 120.0
 
 
