@@ -20,6 +20,8 @@ from harness.memo import Memo, source_digest
 from harness.model import Cell, Precision
 
 TIMEOUT_S = 120.0
+QUIET = 0.8
+"""Share of the processors' time above which nothing else was busy: threads of one product wait for each other too."""
 TORCH, NUMPY = "torch", "numpy"
 _TORCH_PRECISIONS = ("fp32", "bf16", "fp16")
 
@@ -45,6 +47,20 @@ class Rate:
 
     per_s: float
     method: str
+    available: float = 1.0
+    """Share of the processors' time that it got; well under 1, other processes took the rest."""
+
+    @property
+    def quiet(self) -> bool:
+        """Whether the machine was its own, so that the rate can be kept."""
+        return self.available >= QUIET
+
+    @property
+    def told(self) -> str:
+        """The method, and under what it was measured where the machine was busy."""
+        if self.quiet:
+            return self.method
+        return f"{self.method}; too low: other processes left {self.available:.0%} of the processors, so it is not kept"
 
 
 @dataclass(frozen=True)
@@ -86,7 +102,10 @@ class Ceilings:
 def measured(
     places: Iterable[Place], memo: Memo, logs: Path, tell: Callable[[str], None], *, refresh: bool = False
 ) -> Mapping[Place, Ceilings]:
-    """Ceilings by place, from the cache or measured now. What cannot be measured is None, with the reason."""
+    """Ceilings by place, from the cache or measured now. What cannot be measured is None, with the reason.
+
+    What was measured while other processes were busy is not kept: it is too low, and is measured again next time.
+    """
     found: dict[Place, Ceilings] = {}
     streams: dict[tuple[int, str], Bandwidth] = {}
     for place in dict.fromkeys(places):
@@ -98,12 +117,20 @@ def measured(
         beside = (place.threads, place.cpus)
         if beside not in streams:
             make = functools.partial(_bandwidth, place, logs, tell)
-            streams[beside] = memo.value(Bandwidth, "ceilings", key, make, refresh=refresh)
+            streams[beside] = memo.value(Bandwidth, "ceilings", key, make, refresh=refresh, keep=_quiet_stream)
         make_product = functools.partial(_arithmetic, place, logs, tell)
         products = {**key, "precision": place.precision}
-        best = memo.value(Arithmetic, "ceilings", products, make_product, refresh=refresh)
+        best = memo.value(Arithmetic, "ceilings", products, make_product, refresh=refresh, keep=_quiet_product)
         found[place] = Ceilings(place, best, streams[beside])
     return found
+
+
+def _quiet_product(found: Arithmetic) -> bool:
+    return found.best is None or found.best.quiet
+
+
+def _quiet_stream(found: Bandwidth) -> bool:
+    return all(rate is None or rate.quiet for rate in (found.memory, found.cache))
 
 
 def _key(place: Place) -> Mapping[str, object]:

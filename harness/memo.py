@@ -30,13 +30,23 @@ class Memo:
         """Where the value of a key lies."""
         return self.folder / topic / f"{codec.digest(key)}.json"
 
-    def value(self, kind: type[T], topic: str, key: object, make: Callable[[], T], *, refresh: bool = False) -> T:
-        """The value of `key`, read, or made and kept. Raises what `make` raises."""
+    def value(
+        self,
+        kind: type[T],
+        topic: str,
+        key: object,
+        make: Callable[[], T],
+        *,
+        refresh: bool = False,
+        keep: Callable[[T], bool] = lambda _: True,
+    ) -> T:
+        """The value of `key`, read, or made, and kept where `keep` says so. Raises what `make` raises."""
         path = self.path(topic, key)
         if not refresh and (kept := _read(kind, path)) is not None:
             return kept
         made = make()
-        _write(path, {"key": codec.encode(key), "value": codec.encode(made)})
+        if keep(made):
+            _write(path, {"key": codec.encode(key), "value": codec.encode(made)})
         return made
 
 

@@ -29,22 +29,27 @@ def gemm(place: Place, method: str, folder: Path) -> Rate:
     """
     found = []
     for size in _SIZES if place.threads < _MANY_THREADS else _SIZES_OF_MANY:
-        seconds = best(_product(place, method, size, folder))
-        found.append(Rate(2 * size**3 / seconds, f"{method} {place.precision} product of {size}×{size} matrices"))
+        seconds, available = best(_product(place, method, size, folder), place.threads)
+        name = f"{method} {place.precision} product of {size}×{size} matrices"
+        found.append(Rate(2 * size**3 / seconds, name, available))
     return max(found, key=lambda rate: rate.per_s)
 
 
-def best(once: Callable[[], object]) -> float:
-    """Least seconds of one call, over at least five calls and one second, two calls before not counted."""
+def best(once: Callable[[], object], threads: int) -> tuple[float, float]:
+    """Least seconds of one call, over at least five calls and one second, two calls before not counted.
+
+    Beside it the share of the time of `threads` processors that this process got meanwhile.
+    """
     once()
     once()
     times: list[float] = []
-    end = time.perf_counter() + _SECONDS
-    while len(times) < _AT_LEAST or time.perf_counter() < end:
-        begin = time.perf_counter()
+    begin, computed = time.perf_counter(), time.process_time()
+    while len(times) < _AT_LEAST or time.perf_counter() - begin < _SECONDS:
+        start = time.perf_counter()
         once()
-        times.append(time.perf_counter() - begin)
-    return min(times)
+        times.append(time.perf_counter() - start)
+    share = (time.process_time() - computed) / (threads * (time.perf_counter() - begin))
+    return min(times), min(1.0, share)
 
 
 def _product(place: Place, method: str, size: int, folder: Path) -> Callable[[], object]:
@@ -174,21 +179,22 @@ def stream(threads: int, total: int) -> Rate:
         for _ in range(repeats):
             np.dot(pair[0], pair[1])
 
-    rates = [
-        Rate(moved * repeats / _together(work, pairs), f"numpy {name}, {moved / 2**20:.0f} MiB in {threads} threads")
-        for name, work in (("copy", copy), ("dot product (read)", read))
-    ]
+    rates = []
+    for name, work in (("copy", copy), ("dot product (read)", read)):
+        seconds, available = _together(work, pairs)
+        method = f"numpy {name}, {moved / 2**20:.0f} MiB in {threads} threads"
+        rates.append(Rate(moved * repeats / seconds, method, available))
     return max(rates, key=lambda rate: rate.per_s)
 
 
-def _together(work: Callable[[tuple[Array, Array]], None], pairs: list[tuple[Array, Array]]) -> float:
-    """Least seconds in which a thread per pair has done its work; numpy lets go of the interpreter meanwhile."""
+def _together(work: Callable[[tuple[Array, Array]], None], pairs: list[tuple[Array, Array]]) -> tuple[float, float]:
+    """`best` of a thread per pair doing its work; numpy lets go of the interpreter meanwhile."""
     from concurrent.futures import ThreadPoolExecutor
 
     if len(pairs) == 1:
-        return best(lambda: work(pairs[0]))
+        return best(lambda: work(pairs[0]), 1)
     with ThreadPoolExecutor(len(pairs)) as pool:
-        return best(lambda: list(pool.map(work, pairs)))
+        return best(lambda: list(pool.map(work, pairs)), len(pairs))
 
 
 def cache_bytes(root: Path = _CACHES) -> int:

@@ -134,7 +134,7 @@ def of(cost: Cost, limits: Ceilings, latency_ns: float) -> Roofline:
             fraction=attainable / latency_ns,
             bound="compute" if computing_ns >= moving_ns else "memory",
             memory_level="cache" if stream is limits.bandwidth.cache else "memory",
-            methods={**found.methods, "peak_flops": peak.method, "peak_bytes": stream.method},
+            methods={**found.methods, "peak_flops": peak.told, "peak_bytes": stream.told},
         )
     )
 

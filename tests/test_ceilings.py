@@ -92,6 +92,7 @@ class _Asked:
 
     def __init__(self, answers: dict[str, float]) -> None:
         self.answers = answers
+        self.available = 1.0
         self.log: list[str] = []
 
     def __call__(self, kind: str, place: Place, threads: int, logs: Path, method: str = "") -> Any:
@@ -100,10 +101,10 @@ class _Asked:
             return codec.encode(Bandwidth(Rate(1e10, "stream"), Rate(1e11, "cached"), 1 << 20))
         if method not in self.answers:
             raise WorkerCrashed(f"{method} crashed")
-        return codec.encode(Rate(self.answers[method], method))
+        return codec.encode(Rate(self.answers[method], method, self.available))
 
 
-def _measured(asked: _Asked, folder: Path, *places: Place, refresh: bool = False) -> list[Ceilings]:
+def _measured(folder: Path, *places: Place, refresh: bool = False) -> list[Ceilings]:
     told: list[str] = []
     found = ceilings.measured(places, Memo(folder), folder, told.append, refresh=refresh)
     assert all("measuring the machine" in line for line in told)
@@ -113,27 +114,53 @@ def _measured(asked: _Asked, folder: Path, *places: Place, refresh: bool = False
 def test_the_best_method_is_the_ceiling_and_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = _Asked({"ort_cpu": 1e9, "openvino": 3e9})
     monkeypatch.setattr(ceilings, "_ask", asked)
-    fp32, int8 = _measured(asked, tmp_path, FP32, INT8)
+    fp32, int8 = _measured(tmp_path, FP32, INT8)
     assert fp32.arithmetic.best == Rate(3e9, "openvino")
     assert fp32.arithmetic.failed == {"torch": "torch crashed"}
     assert int8.arithmetic.failed == {}
     assert asked.log.count("bandwidth") == 1, "bandwidth does not depend on the precision"
     assert "numpy" not in asked.log, "the last resort"
     before = list(asked.log)
-    assert _measured(asked, tmp_path, FP32, INT8) == [fp32, int8]
+    assert _measured(tmp_path, FP32, INT8) == [fp32, int8]
     assert asked.log == before, "both were kept"
-    _measured(asked, tmp_path, FP32, refresh=True)
+    _measured(tmp_path, FP32, refresh=True)
     assert len(asked.log) > len(before)
-    _measured(asked, tmp_path, Place("cpu", "fp32", 2))
+    _measured(tmp_path, Place("cpu", "fp32", 2))
     assert asked.log.count("bandwidth") == 3, "other threads, other ceilings"
+
+
+def test_a_rate_of_a_busy_machine_is_told_and_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = _Asked({"ort_cpu": 1e9})
+    monkeypatch.setattr(ceilings, "_ask", asked)
+    asked.available = 0.5
+    (busy,) = _measured(tmp_path, FP32)
+    assert busy.arithmetic.best is not None
+    assert "other processes left 50% of the processors" in busy.arithmetic.best.told
+    asked.available = 0.9
+    (quiet,) = _measured(tmp_path, FP32)
+    assert quiet.arithmetic.best is not None
+    assert quiet.arithmetic.best.told == "ort_cpu"
+    before = len(asked.log)
+    assert _measured(tmp_path, FP32) == [quiet]
+    assert len(asked.log) == before
+
+
+def test_the_share_of_the_processors_is_that_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that sleeps gets little of a processor, one that computes gets it whole unless others are busy."""
+    import time
+
+    monkeypatch.setattr(rates, "_SECONDS", 0.02)
+    seconds, share = rates.best(lambda: time.sleep(0.005), 1)
+    assert seconds >= 0.005
+    assert share < 0.5
 
 
 def test_what_nothing_can_measure_has_its_reasons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ceilings, "_ask", _Asked({}))
-    (fp32,) = _measured(_Asked({}), tmp_path, FP32)
+    (fp32,) = _measured(tmp_path, FP32)
     assert fp32.arithmetic.best is None
     assert fp32.arithmetic.failed["numpy"] == "numpy crashed"
-    (cuda,) = _measured(_Asked({}), tmp_path, Place("cuda:0", "fp16", 1))
+    (cuda,) = _measured(tmp_path, Place("cuda:0", "fp16", 1))
     assert (cuda.arithmetic.best, cuda.bandwidth.memory) == (None, None)
     assert "no ceiling of cuda:0" in cuda.arithmetic.failed["cuda:0"]
 

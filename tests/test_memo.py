@@ -62,6 +62,13 @@ def test_what_fails_is_not_kept(tmp_path: Path) -> None:
     assert Memo(tmp_path).value(Rate, "rates", 1, _Made()).per_s == 1.0
 
 
+def test_a_value_that_shall_not_be_kept_is_made_again(tmp_path: Path) -> None:
+    memo, make = Memo(tmp_path), _Made()
+    assert memo.value(Rate, "rates", 1, make, keep=lambda rate: rate.per_s > 1).per_s == 1.0
+    assert memo.value(Rate, "rates", 1, make, keep=lambda rate: rate.per_s > 1).per_s == 2.0
+    assert memo.value(Rate, "rates", 1, make).per_s == 2.0
+
+
 def test_changed_code_is_another_key() -> None:
     assert source_digest("harness.memo") != source_digest("harness.cost")
     assert source_digest("harness.memo") == source_digest("harness.memo")

@@ -29,7 +29,8 @@ def command(precisions: tuple[Precision, ...], threads: int | None, cpus: str, r
     """Say what this machine reaches at most: a large matrix product in each precision, and memory bandwidth.
 
     `backbench run` compares every cell with these. They are measured when they are first needed, and kept for the same
-    machine, library versions, threads and processors. On a quiet machine they are right; on a busy one they are too low.
+    machine, library versions, threads and processors. What is measured beside other busy
+    processes is too low: it says so, and is not kept.
 
     \b
       backbench ceilings
@@ -70,7 +71,7 @@ def _lines(found: Sequence[Ceilings]) -> Iterator[str]:
 def _line(name: str, rate: Rate | None, unit: str) -> str:
     from harness.units import show_count
 
-    return f"{name:<8} unavailable" if rate is None else f"{name:<8} {show_count(rate.per_s)}{unit}  {rate.method}"
+    return f"{name:<8} unavailable" if rate is None else f"{name:<8} {show_count(rate.per_s)}{unit}  {rate.told}"
 
 
 def _say(text: str) -> None:
