@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
+from harness import nvidia
 from harness.errors import ExportFailed, MissingLibrary, OpenFailed, RunFailed, SourceInvalid, Unsupported
 from harness.model import (
     JSON,
@@ -40,7 +41,8 @@ if TYPE_CHECKING:
 __all__ = [
     "JSON", "Artifact", "Clock", "Device", "Export", "ExportFailed", "Exporter", "Facts", "Format", "LayerTime",
     "MissingLibrary", "OpenFailed", "Precision", "ProfiledInference", "Request", "RunFailed", "Runtime", "Session", "Setup",
-    "SourceInvalid", "TensorSpec", "Unsupported", "first_line", "load_timm", "onnx_export", "quiet_warnings", "usable_cpus",
+    "SourceInvalid", "TensorSpec", "Unsupported", "first_line", "load_timm", "nvidia", "onnx_export", "quiet_warnings",
+    "usable_cpus",
 ]  # fmt: skip
 
 
@@ -63,6 +65,10 @@ class Exporter(ABC):
     """Among exporters of one edge the lowest is tried first; the others are its fallbacks."""
     options: ClassVar[Mapping[str, JSON]] = {}
     """The options it knows, with their defaults."""
+
+    def belongs_to(self, device: str) -> Mapping[str, JSON]:
+        """What its artifacts are made for on that device, where they are not `portable`: part of their cache key."""
+        return {}
 
     @abstractmethod
     def export(self, source: Artifact, want: Request, folder: Path) -> Export:

@@ -193,6 +193,14 @@ def _unknown(record: Record, rules: Rules) -> Finding | None:
     return Finding("unknown", "trusted", f"cannot be read here: {', '.join(missing)}", "backbench doctor says why")
 
 
+def _not_interleaved(record: Record, rules: Rules) -> Finding | None:
+    """A tool that measures by itself (trtexec) is not in turn with the baseline: the machine may have changed between."""
+    if record.facts is None or record.facts.settings.get("interleaved") is not False:
+        return None
+    seen = "timed by a foreign clock, not in turn with the others: a speed-up of it compares two moments"
+    return Finding("not_interleaved", "caution", seen, "take the runtime tensorrt where Python can import TensorRT")
+
+
 def _random_weights(record: Record, rules: Rules) -> Finding | None:
     if record.cell.backbone.weights != "random":
         return None
@@ -225,7 +233,7 @@ def control_failed(twin: Record) -> Finding | None:
 
 CHECKS: tuple[Check, ...] = (
     _wide_interval, _not_steady, _few_rounds, _moved, _spikes, _processors_apart, _steal, _neighbour, _throttled, _clock,
-    _memory, _unknown, _random_weights,
+    _memory, _unknown, _random_weights, _not_interleaved,
 )  # fmt: skip
 
 

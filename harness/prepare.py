@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -19,6 +20,7 @@ from harness.model import JSON, Artifact, Attempt, Backbone, Cell, Export, Preci
 
 REFERENCE_INPUTS = 8
 EXPORT_TIMEOUT_S = 1800.0
+_BELONGS_TIMEOUT_S = 180.0
 Tell = Callable[[str], None]
 """Takes one line of progress, such as `resnet50: onnx_dynamo`. Called from several threads."""
 
@@ -124,6 +126,7 @@ class _Line:
         self.cache = cache
         self.log = logs / f"prepare-{backbone.name}-{codec.key(backbone)}.log"
         self.tell = tell
+        self._belongs: dict[tuple[str, str], Mapping[str, JSON]] = {}
 
     def prepare(self, cells: Mapping[str, Cell]) -> Prepared:
         """Ready or failed, for each cell."""
@@ -283,14 +286,25 @@ class _Line:
             f"no exporter made {step.target} {step.makes} from {step.source}: {said}", f"log: {self.log}"
         )
 
+    def _belongs_to(self, name: str, device: str) -> Mapping[str, JSON]:
+        """What an exporter's artifacts are made for here, told by a worker: another GPU at `cuda:0` is another one."""
+        if (name, device) not in self._belongs:
+            with self._worker(name) as worker:
+                self._belongs[name, device] = worker.ask("belongs_to", _BELONGS_TIMEOUT_S, exporter=name, device=device)
+        return self._belongs[name, device]
+
     def _export(
         self, name: str, source: Artifact, target: str, want: Request, attempts: tuple[Attempt, ...]
     ) -> Artifact:
         exporter = registry.exporter_class(name)
-        versions = dict(registry.versions(exporter.needs)) | {"source": source_digest(exporter.__module__)}
+        versions = dict(registry.versions(exporter.needs)) | {
+            "source": source_digest(*_own_modules(exporter.__module__))
+        }
         options = codec.encode(want)
         if exporter.portable:
             options.pop("device")
+        else:
+            options["belongs_to"] = self._belongs_to(name, want.device)
         recipe = Recipe(name, source.digest, options, versions)
 
         def make(folder: Path) -> Export:
@@ -307,3 +321,10 @@ class _Line:
             return codec.decode(Export, reply)
 
         return self.cache.get_or_make(recipe, target, make, attempts)
+
+
+def _own_modules(module: str) -> Sequence[str]:
+    """A plug-in's module, and the modules with an underscore that it takes things from."""
+    package = module.rpartition(".")[0]
+    parts = {str(getattr(item, "__module__", "")) for item in vars(sys.modules[module]).values()}
+    return (module, *sorted(part for part in parts if package and part.startswith(f"{package}._")))

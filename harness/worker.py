@@ -87,7 +87,7 @@ class Worker:
             "memory": self.memory, "close": self.close, "devices": self.devices, "export": self.export,
             "snapshot": self.snapshot, "inspect": self.inspect, "reference": self.reference, "models": self.models,
             "overhead": self.overhead, "graph": self.graph, "cost": self.cost, "rate": self.rate,
-            "diverge": self.diverge,
+            "diverge": self.diverge, "belongs_to": self.belongs_to,
         }  # fmt: skip
         return handlers[op](**fields)
 
@@ -217,6 +217,14 @@ class Worker:
         asked = codec.decode(model.Request, want)
         return plugin().export(codec.decode(model.Artifact, source), asked, Path(folder))
 
+    def belongs_to(self, exporter: str, device: str) -> object:
+        """What an exporter's artifacts are made for on that device."""
+        from harness import registry
+
+        plugin = registry.exporter_class(exporter)
+        _import(exporter, plugin.needs)
+        return dict(plugin().belongs_to(device))
+
     def snapshot(self, backbone: Any, folder: str) -> object:
         """Make the timm model and write it into `folder`."""
         from harness import backbone as backbones
@@ -266,7 +274,7 @@ def _pace(data: Any) -> Any:
 
 def _import(name: str, needs: Mapping[str, str]) -> float:
     """Import a plug-in's libraries; seconds it took. Raises `MissingLibrary` for what is absent or does not load."""
-    from harness import registry
+    from harness import companions, registry
     from harness.errors import MissingLibrary
 
     registry.check_installed(name, needs)
@@ -279,8 +287,10 @@ def _import(name: str, needs: Mapping[str, str]) -> float:
         try:
             importlib.import_module(module)
         except (ImportError, OSError) as error:
+            missing, command = companions.mend(error)
+            what = f"{missing} ({error})" if missing else str(error)
             raise MissingLibrary(
-                f"{name}: {module} is installed but does not load: {error}", "see: backbench doctor"
+                f"{name}: {module} is installed but does not load: {what}", command or "see: backbench doctor"
             ) from error
     return time.perf_counter() - begin
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from harness.api import Array
 
 # Relu on float32[1, 4], opset 13: the smallest model that proves a provider runs, without the onnx package.
-_PROBE = bytes.fromhex(
+PROBE = bytes.fromhex(
     "080712003a3b0a0c0a0178120179220452656c751201705a130a0178120e0a0c080112080a0208010a0208046213"
     "0a0179120e0a0c080112080a0208010a02080442040a00100d"
 )
@@ -171,7 +171,7 @@ def prove(provider: str) -> None:
     import onnxruntime as ort
 
     try:
-        session = ort.InferenceSession(_PROBE, providers=[provider])
+        session = ort.InferenceSession(PROBE, providers=[provider])
         result = session.run(None, {"x": np.array([[-1, 0, 1, 2]], np.float32)})[0]
     except Exception as error:
         raise OpenFailed(f"{provider} does not run: {first_line(error)}", "see: backbench doctor") from error

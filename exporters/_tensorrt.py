@@ -1,0 +1,185 @@
+"""The steps of building a TensorRT engine, each for every version that is supported."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from harness.api import JSON, ExportFailed, Precision, Request, RunFailed, TensorSpec, Unsupported, nvidia
+
+_FLAGS: Mapping[Precision, str] = {"fp16": "BuilderFlag.FP16", "bf16": "BuilderFlag.BF16", "int8": "BuilderFlag.INT8"}
+"""What a weakly typed network (TensorRT 8) needs, or it would run a typed graph's layers in fp32."""
+_DEFAULT_LEVEL = 3
+
+
+def parse(
+    trt: nvidia.types.TensorRT, builder: nvidia.types.Builder, log: nvidia.types.ILogger, file: Path
+) -> nvidia.types.INetworkDefinition:
+    """The network of an ONNX file, strongly typed where TensorRT has that (10 and 11).
+
+    Raises `Unsupported` with every node that the parser does not take, `ExportFailed` for another reason.
+    """
+    network = builder.create_network(_creation_flags(trt))
+    parser = trt.OnnxParser(network, log)
+    if parser.parse_from_file(str(file)) and not parser.num_errors:
+        return network
+    problems = [parser.get_error(index) for index in range(parser.num_errors)]
+    if not problems:
+        raise nvidia.failure(ExportFailed, f"TensorRT's parser does not take {file.name}", nvidia.said(log))
+    lines = "".join(f"\n  - {_told(problem, file)}" for problem in problems)
+    lacking = all("UNSUPPORTED" in str(problem.code()) for problem in problems)
+    kind = Unsupported if lacking else ExportFailed
+    hint = "take another opset or a newer TensorRT, or measure it by ort_cuda" if lacking else "export the model again"
+    raise kind(f"TensorRT {trt.__version__} does not take {len(problems)} nodes of {file.name}:{lines}", hint)
+
+
+def typed(trt: nvidia.types.TensorRT) -> bool:
+    """Whether this TensorRT takes the types from the graph."""
+    return (
+        nvidia.optional(trt.NetworkDefinitionCreationFlag, "NetworkDefinitionCreationFlag.STRONGLY_TYPED") is not None
+    )
+
+
+def _creation_flags(trt: nvidia.types.TensorRT) -> int:
+    flags = trt.NetworkDefinitionCreationFlag
+    flag = nvidia.optional(flags, "NetworkDefinitionCreationFlag.STRONGLY_TYPED")
+    if flag is None:
+        flag = nvidia.optional(flags, "NetworkDefinitionCreationFlag.EXPLICIT_BATCH")
+    return 0 if flag is None else 1 << int(flag)
+
+
+def _told(problem: nvidia.types.ParserError, file: Path) -> str:
+    """A parser's error with its node: name and operator by the parser (10 and later), else by the file's list."""
+    name = nvidia.optional(problem, "ParserError.node_name")
+    operator = nvidia.optional(problem, "ParserError.node_operator")
+    told = name is not None and operator is not None
+    where = f"{name()!r} ({operator()})" if told else _node(file, problem.node())
+    return f"node {where}: {problem.desc().strip()}"
+
+
+def _node(file: Path, index: int) -> str:
+    if index < 0 or importlib.util.find_spec("onnx") is None:
+        return f"number {index}"
+    import onnx
+
+    nodes = onnx.load(str(file), load_external_data=False).graph.node
+    return f"{nodes[index].name!r} ({nodes[index].op_type})" if index < len(nodes) else f"number {index}"
+
+
+def configure(
+    trt: nvidia.types.TensorRT,
+    builder: nvidia.types.Builder,
+    network: nvidia.types.INetworkDefinition,
+    want: Request,
+) -> tuple[nvidia.types.IBuilderConfig, dict[str, JSON]]:
+    """The builder's configuration, and what of it the manifest keeps, read back. Raises `Unsupported`."""
+    config = builder.create_builder_config()
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # or nothing tells what the layers run in
+    (config.set_flag if want.precision == "tf32" else config.clear_flag)(trt.BuilderFlag.TF32)  # it is on by default
+    if not typed(trt) and want.precision in _FLAGS:
+        flag = nvidia.optional(trt.BuilderFlag, _FLAGS[want.precision])
+        if flag is None:
+            raise Unsupported(f"TensorRT {trt.__version__} has no {want.precision}", "take another precision")
+        config.set_flag(flag)
+    workspace = trt.MemoryPoolType.WORKSPACE
+    if limit := int(str(want.options["workspace_mib"])):
+        config.set_memory_pool_limit(workspace, limit << 20)
+    level = int(str(want.options["builder_level"]))
+    if not nvidia.put(config, "IBuilderConfig.builder_optimization_level", level) and level != _DEFAULT_LEVEL:
+        raise Unsupported(f"TensorRT {trt.__version__} has no builder levels", "leave out builder_level")
+    shapes = _add_profile(builder, network, config, batches(want))
+    return config, {
+        "batch": "dynamic" if want.batch is None else want.batch,
+        "strongly_typed": typed(trt),
+        "tf32": config.get_flag(trt.BuilderFlag.TF32),
+        "workspace_bytes": config.get_memory_pool_limit(workspace),
+        "builder_level": nvidia.optional(config, "IBuilderConfig.builder_optimization_level"),
+        "optimisation_profile": shapes,
+    }
+
+
+def batches(want: Request) -> tuple[int, int, int]:
+    """Least, best and largest batch of the optimisation profile. Raises `ExportFailed` for one that is none."""
+    if want.batch is not None:
+        return want.batch, want.batch, want.batch
+    given = want.options["profile"]
+    sizes = [n for n in given if isinstance(n, int)] if isinstance(given, (list, tuple)) else []
+    if len(sizes) != 3 or not 1 <= sizes[0] <= sizes[1] <= sizes[2]:
+        raise ExportFailed(
+            f"profile={given!r} is not a least, best and largest batch",
+            "for example: -o tensorrt_engine.profile=[1,8,32]",
+        )
+    return sizes[0], sizes[1], sizes[2]
+
+
+def _add_profile(
+    builder: nvidia.types.Builder,
+    network: nvidia.types.INetworkDefinition,
+    config: nvidia.types.IBuilderConfig,
+    sizes: tuple[int, int, int],
+) -> JSON:
+    """Give every input with a dynamic batch its shapes; a network with fixed shapes needs no profile."""
+    profile = builder.create_optimization_profile()
+    kept: dict[str, JSON] = {}
+    for index in range(network.num_inputs):
+        tensor = network.get_input(index)
+        shape = tuple(tensor.shape)
+        if any(n < 0 for n in shape[1:]):
+            raise Unsupported(
+                f"input {tensor.name} has a dynamic dimension besides the batch: {shape}", "export fixed sizes"
+            )
+        if shape[0] >= 0:
+            if shape[0] not in sizes:
+                raise Unsupported(f"the ONNX file takes batch {shape[0]} alone", f"take --batch {shape[0]}")
+            continue
+        least, best, most = ((size, *shape[1:]) for size in sizes)
+        profile.set_shape(tensor.name, least, best, most)
+        kept[tensor.name] = [list(least), list(best), list(most)]
+    if kept:
+        config.add_optimization_profile(profile)
+    return kept
+
+
+def build(
+    builder: nvidia.types.Builder,
+    network: nvidia.types.INetworkDefinition,
+    config: nvidia.types.IBuilderConfig,
+    log: nvidia.types.ILogger,
+) -> nvidia.types.IHostMemory:
+    """The serialised engine. Raises `RunFailed` where the GPU is at fault (another try may fare better)."""
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        reason = nvidia.said(log)
+        kind = RunFailed if nvidia.why(reason) else ExportFailed
+        raise nvidia.failure(kind, "TensorRT did not build the engine", reason)
+    return plan
+
+
+@contextlib.contextmanager
+def timing_cache(
+    trt: nvidia.types.TensorRT, config: nvidia.types.IBuilderConfig, belongs: Mapping[str, JSON], *, used: bool
+) -> Iterator[dict[str, JSON]]:
+    """Kernel timings of earlier builds on this GPU and version: attached before a build, kept after it.
+
+    Yields what the manifest keeps. Always attached, empty where it is not `used`: two builds then differ in nothing else.
+    """
+    file = nvidia.timing_cache_file(belongs)
+    with nvidia.locked(file):
+        known = file.read_bytes() if used and file.exists() else b""
+        cache = config.create_timing_cache(known)
+        attached = config.set_timing_cache(cache, ignore_mismatch=False)
+        if not attached:  # of another driver: TensorRT refuses it
+            cache, known = config.create_timing_cache(b""), b""
+            config.set_timing_cache(cache, ignore_mismatch=False)
+        yield {"used": used, "bytes_before": len(known), "refused": not attached}
+        if used:
+            nvidia.replace_file(file, cache.serialize())
+
+
+def fixed(specs: Sequence[TensorSpec], batch: int | None) -> tuple[TensorSpec, ...]:
+    """The specs with that batch; as they are for None."""
+    if batch is None:
+        return tuple(specs)
+    return tuple(TensorSpec(spec.name, (batch, *spec.shape[1:]), spec.dtype) for spec in specs)

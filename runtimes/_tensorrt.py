@@ -1,0 +1,283 @@
+"""TensorRT sessions: tensors at fixed addresses, one stream, and what is read back from an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from harness.api import (
+    JSON,
+    Artifact,
+    Clock,
+    Device,
+    Facts,
+    LayerTime,
+    OpenFailed,
+    ProfiledInference,
+    RunFailed,
+    Session,
+    Setup,
+    TensorSpec,
+    Unsupported,
+    nvidia,
+)
+from runtimes._tensorrt_layers import Layer, counts, deciding, layers
+
+if TYPE_CHECKING:
+    from harness.api import Array
+    from runtimes._cuda import Cuda, Graph, Pair
+
+_DTYPES: Mapping[str, str] = {
+    "FLOAT": "float32", "HALF": "float16", "INT8": "int8", "INT32": "int32", "INT64": "int64", "BOOL": "bool",
+    "UINT8": "uint8",
+}  # fmt: skip
+
+
+class TensorRtSession(Session):
+    """`run` is one `execute_async_v3`, or one launch of the graph that was captured of it."""
+
+    def __init__(
+        self,
+        trt: nvidia.types.TensorRT,
+        owners: tuple[object, ...],
+        engine: nvidia.types.ICudaEngine,
+        cuda: Cuda,
+        artifact: Artifact,
+        setup: Setup,
+    ) -> None:
+        """`owners` (logger, runtime) must outlive the engine. Raises `OpenFailed`."""
+        self._trt, self._owners, self._engine = trt, owners, engine
+        self._cuda, self._artifact, self._setup = cuda, artifact, setup
+        context = engine.create_execution_context()
+        if context is None:
+            log: Any = owners[0]
+            raise nvidia.failure(OpenFailed, "TensorRT makes no execution context", nvidia.said(log))
+        self._context = context
+        self._inputs = {spec.name: self._place(spec) for spec in artifact.inputs}
+        if lacking := context.infer_shapes():
+            raise OpenFailed(f"the engine needs more than its inputs: {', '.join(lacking)}", "export the model again")
+        self._outputs = {spec.name: self._place_output(spec) for spec in artifact.outputs}
+        self._graph: Graph | None = None
+
+    def _place(self, spec: TensorSpec) -> Pair:
+        shape = (self._setup.batch, *(n for n in spec.shape[1:] if isinstance(n, int)))
+        if len(shape) != len(spec.shape):
+            raise Unsupported(
+                f"input {spec.name} has a dynamic dimension besides the batch", "export it with fixed sizes"
+            )
+        if not self._context.set_input_shape(spec.name, shape):
+            raise OpenFailed(f"the engine does not take {spec.name} of shape {shape}", "see the worker's log")
+        return self._at_address(spec.name, shape, spec.dtype)
+
+    def _place_output(self, spec: TensorSpec) -> Pair:
+        shape = tuple(self._context.get_tensor_shape(spec.name))
+        if any(n < 0 for n in shape):
+            raise Unsupported(f"output {spec.name} has a shape that depends on the data: {shape}")
+        return self._at_address(spec.name, shape, spec.dtype)
+
+    def _at_address(self, name: str, shape: tuple[int, ...], dtype: str) -> Pair:
+        pair = self._cuda.pair(shape, dtype)
+        if not self._context.set_tensor_address(name, pair.address):
+            raise OpenFailed(f"the engine has no tensor {name!r}", "does the artifact's manifest belong to the engine?")
+        return pair
+
+    def bind(self, feed: Mapping[str, Array]) -> None:
+        """Into page-locked memory, and from there to the device, in the stream. Raises `RunFailed` for another shape."""
+        import numpy as np
+
+        for name, array in feed.items():
+            pair = self._inputs[name]
+            if array.shape != pair.array.shape:  # copyto would broadcast it
+                raise RunFailed(f"input {name!r} has shape {array.shape}, the session takes {pair.array.shape}")
+            np.copyto(pair.array, array)
+            pair.upload(self._cuda.stream)
+
+    def run(self) -> None:
+        """Enqueue one inference; the second one is captured, where graphs are asked for."""
+        if self._graph is not None:
+            self._graph.launch(self._cuda.stream)
+            return
+        self._enqueue(int(self._cuda.stream.handle))
+        if self._setup.options["cuda_graph"]:  # TensorRT allocates in the first enqueue, which no capture allows
+            self._cuda.stream.sync()
+            self._graph = self._captured()
+
+    def _enqueue(self, stream: int) -> None:
+        if not self._context.execute_async_v3(stream):
+            log: Any = self._owners[0]
+            raise nvidia.failure(RunFailed, "TensorRT did not run", nvidia.said(log))
+
+    def _captured(self) -> Graph:
+        try:
+            return self._cuda.capture(self._enqueue)
+        except RuntimeError as error:
+            message = "the engine cannot be captured as a CUDA graph"
+            raise nvidia.failure(RunFailed, message, str(error)) from error
+
+    def sync(self) -> None:
+        """Wait for the stream. Raises `RunFailed` for what went wrong on the device meanwhile."""
+        try:
+            self._cuda.stream.sync()
+        except RuntimeError as error:
+            raise nvidia.failure(RunFailed, "the GPU failed while it ran", str(error)) from error
+
+    def fetch(self) -> Mapping[str, Array]:
+        """Copies of the outputs, under the artifact's names."""
+        import numpy as np
+
+        for pair in self._outputs.values():
+            pair.download(self._cuda.stream)
+        self.sync()
+        return {name: np.array(pair.array) for name, pair in self._outputs.items()}
+
+    def clock(self) -> Clock | None:
+        """CUDA events around the inference, in its stream."""
+        return self._cuda.clock()
+
+    def layers(self) -> Sequence[Layer]:
+        """The engine's layers as the inspector tells them, for the shapes that were set."""
+        inspector = self._engine.create_engine_inspector()
+        inspector.execution_context = self._context
+        text = inspector.get_engine_information(self._trt.LayerInformationFormat.JSON)
+        return layers(text, tf32=bool(self._artifact.details.get("tf32")))
+
+    def facts(self) -> Facts:
+        """The layers' precisions by the engine inspector: what was asked for is no proof of what was built."""
+        found = self.layers()
+        return Facts(
+            precision=deciding(found),
+            device=self._setup.device.id,
+            providers=("TensorRT",),
+            layer_precisions=counts(found),
+            versions={"tensorrt": self._trt.__version__},
+            settings=self._settings(found),
+        )
+
+    def _settings(self, found: Sequence[Layer]) -> Mapping[str, JSON]:
+        engine = self._engine
+        memory = nvidia.optional(engine, "ICudaEngine.device_memory_size_v2")
+        if memory is None:
+            memory = nvidia.optional(engine, "ICudaEngine.device_memory_size")
+        tensors = [*self._inputs.values(), *self._outputs.values()]
+        return {
+            "cuda_graph": bool(self._setup.options["cuda_graph"]),
+            "layers": engine.num_layers,
+            "heavy_layers": sum(layer.heavy for layer in found),
+            "profiling_verbosity": str(engine.profiling_verbosity).rpartition(".")[2],
+            "activation_bytes": memory,
+            "tensor_bytes": sum(pair.size_bytes for pair in tensors),
+            "optimisation_profile": {s.name: _profile(engine, s.name) for s in self._artifact.inputs},
+        }
+
+    def profile(self, inferences: int) -> Sequence[ProfiledInference]:
+        """Layer times by TensorRT's profiler, in a context of its own: it waits for the device after every layer."""
+        context = self._engine.create_execution_context()
+        if context is None:
+            raise Unsupported("there is no memory for a second context, which the profile needs", "see: nvidia-smi")
+        for name, pair in self._inputs.items():
+            context.set_input_shape(name, pair.array.shape)
+        for name, pair in (*self._inputs.items(), *self._outputs.items()):
+            context.set_tensor_address(name, pair.address)
+        told: list[tuple[str, float]] = []
+        context.profiler = _profiler(self._trt, told)
+        about = {layer.name: layer for layer in self.layers()}
+        found = []
+        for number in range(1 + inferences):  # the first enqueue also allocates
+            told.clear()
+            context.execute_async_v3(int(self._cuda.stream.handle))
+            self.sync()
+            if number:
+                times = tuple(_time(name, ns, about.get(name), self._setup.device.id) for name, ns in told)
+                found.append(ProfiledInference(sum(ns for _, ns in told), times))
+        return found
+
+    def close(self) -> None:
+        """Give the memory back; harmless when repeated."""
+        if not self._owners:
+            return
+        self.sync()
+        if self._graph is not None:
+            self._graph.close()
+        for pair in (*self._inputs.values(), *self._outputs.values()):
+            pair.close(self._cuda.stream)
+        self._cuda.close()
+        self._inputs, self._outputs, self._graph = {}, {}, None
+        del self._context, self._engine  # in this order, and before the runtime they came from
+        self._owners = ()
+
+
+def _profiler(trt: nvidia.types.TensorRT, told: list[tuple[str, float]]) -> nvidia.types.IProfiler:
+    """A profiler that appends each layer's name and time in ns to `told`."""
+
+    def begin(self: Any) -> None:
+        trt.IProfiler.__init__(self)
+
+    def report(self: Any, layer_name: str, ms: float) -> None:
+        told.append((layer_name, float(ms) * 1e6))
+
+    made: Any = type("Profiler", (trt.IProfiler,), {"__init__": begin, "report_layer_time": report})
+    profiler: nvidia.types.IProfiler = made()
+    return profiler
+
+
+def _time(name: str, time_ns: float, layer: Layer | None, device: str) -> LayerTime:
+    if layer is None:
+        return LayerTime(name, "", time_ns, device=device)
+    return LayerTime(name, layer.kind, time_ns, layer.precision or "", device, kernel=layer.kernel, nodes=layer.nodes)
+
+
+def _profile(engine: nvidia.types.ICudaEngine, name: str) -> JSON:
+    """Least, best and largest shape of an input."""
+    return [list(shape) for shape in engine.get_tensor_profile_shape(name, 0)]
+
+
+def check_tensors(engine: nvidia.types.ICudaEngine, artifact: Artifact, batch: int) -> None:
+    """Raise where the engine's tensors are not the manifest's (memory would be overrun), or take another batch.
+
+    `OpenFailed` for another name or type, `Unsupported` for a batch that the engine is not built for.
+    """
+    names = {engine.get_tensor_name(index) for index in range(engine.num_io_tensors)}
+    for spec in (*artifact.inputs, *artifact.outputs):
+        if spec.name not in names:
+            raise OpenFailed(f"the engine has no tensor {spec.name!r}: it has {', '.join(sorted(names))}", _REBUILD)
+        kind = str(engine.get_tensor_dtype(spec.name)).rpartition(".")[2]
+        if _DTYPES.get(kind) != spec.dtype:
+            raise OpenFailed(f"the engine's tensor {spec.name!r} is {kind}, its manifest says {spec.dtype}", _REBUILD)
+    for spec in artifact.inputs:
+        size = engine.get_tensor_shape(spec.name)[0]
+        least, most = size, size
+        if size < 0:
+            shapes = engine.get_tensor_profile_shape(spec.name, 0)
+            least, most = shapes[0][0], shapes[-1][0]
+        if not least <= batch <= most:
+            built = str(least) if least == most else f"{least} to {most}"
+            raise Unsupported(f"the engine is built for batch {built}, not for {batch}", _REBUILD)
+
+
+_REBUILD = "run it again: an engine of here is built"
+
+
+def starts(trt: nvidia.types.TensorRT, device: Device) -> bool:
+    """Whether TensorRT starts on the device, and a copy there and back comes back whole. Raises `OpenFailed`."""
+    import numpy as np
+
+    from runtimes._cuda import Cuda
+
+    log = nvidia.log_of(trt)
+    sent = np.arange(1024, dtype=np.float32)
+    try:
+        cuda = Cuda(device.index or 0)
+        trt.Runtime(log)
+        pair = cuda.pair(sent.shape, "float32")
+        np.copyto(pair.array, sent)
+        pair.upload(cuda.stream)
+        cuda.stream.sync()
+        pair.array[:] = 0
+        pair.download(cuda.stream)
+        cuda.stream.sync()
+        whole = bool((pair.array == sent).all())
+        pair.close(cuda.stream)
+        cuda.close()
+    except (RuntimeError, TypeError) as error:
+        raise nvidia.failure(OpenFailed, f"TensorRT does not start on {device.id}", str(error)) from error
+    return whole

@@ -1,0 +1,62 @@
+"""TensorRT engines by TensorRT's own runtime: 8.5, 8.6, 10.x and 11.x through one API, that of tensor addresses.
+
+Not executed on a GPU yet: held to NVIDIA's bindings by `scripts/check-tensorrt-api`, and tested on a typed double.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from harness.api import JSON, Artifact, Device, OpenFailed, Runtime, Session, Setup, nvidia
+from runtimes._tensorrt import TensorRtSession, check_tensors
+
+
+class TensorRt(Runtime):
+    """TensorRT on a CUDA GPU: an engine that was built for this very GPU and version, what it runs in read back."""
+
+    accepts = ("tensorrt-engine",)
+    precisions: ClassVar = {"cuda": ("fp32", "tf32", "fp16", "bf16", "int8")}
+    # cuda-core, and cuda-bindings of the driver's CUDA (12 or 13), which it needs beside itself.
+    needs: ClassVar = {"tensorrt": "tensorrt", "cuda.core": "cuda-core>=1.0", "cuda.bindings": "cuda-bindings>=12.6"}
+    options: ClassVar = {"cuda_graph": False}
+
+    def devices(self) -> Sequence[Device]:
+        """The GPUs on which TensorRT starts and a copy to the device and back comes back whole."""
+        from runtimes._tensorrt import starts
+
+        trt = nvidia.library()
+        return tuple(device for device in nvidia.gpus() if starts(trt, device))
+
+    def open(self, artifact: Artifact, setup: Setup) -> Session:
+        """Deserialise. Raises `OpenFailed`, with the reason, for an engine of another GPU or version of TensorRT."""
+        trt = nvidia.library()
+        _refuse_foreign(artifact, nvidia.belongs_to(nvidia.gpu(setup.device.id), trt.__version__))
+        from runtimes._cuda import Cuda
+
+        try:
+            plan = Path(artifact.path).read_bytes()
+        except OSError as error:
+            raise OpenFailed(f"the engine {artifact.path} cannot be read: {error.strerror}", _AGAIN) from error
+        log = nvidia.log_of(trt)
+        try:
+            cuda = Cuda(setup.device.index or 0)
+            runtime = trt.Runtime(log)
+            engine = runtime.deserialize_cuda_engine(plan)
+            if engine is None:
+                raise nvidia.failure(OpenFailed, "TensorRT does not take the engine", nvidia.said(log))
+            check_tensors(engine, artifact, setup.batch)
+            return TensorRtSession(trt, (log, runtime), engine, cuda, artifact, setup)
+        except (RuntimeError, ValueError, TypeError) as error:  # CUDA's errors, and what pybind11 makes of C++'s
+            raise nvidia.failure(OpenFailed, "TensorRT does not open the engine", str(error)) from error
+
+
+_AGAIN = "run it again: an engine of here is built"
+
+
+def _refuse_foreign(artifact: Artifact, here: Mapping[str, JSON]) -> None:
+    made_for = artifact.details.get("belongs_to")
+    reason = nvidia.foreign(made_for if isinstance(made_for, Mapping) else {}, here)
+    if reason:
+        raise OpenFailed(f"the engine {Path(artifact.path).name} is not used: {reason}", _AGAIN)
