@@ -90,6 +90,10 @@ class Runtime(ABC):
     """ONNX opset it needs; None leaves it to the exporter."""
     environment: ClassVar[Mapping[str, str]] = {}
     """Variables that its workers begin with, because a library reads them when it is loaded; they become facts."""
+    process_sd: ClassVar[float] = 0.002
+    """How much one fresh process differs from the next: standard deviation of the log of its median latency. No number of
+    rounds shows it; it is the prior of every interval, which the processes of a run correct. Measured: ONNX Runtime and
+    OpenVINO 0.002, PyTorch 0.025 (docs/method.md)."""
     static_batch: ClassVar[tuple[str, ...]] = ()
     """Device kinds that need an artifact of fixed batch size."""
     options: ClassVar[Mapping[str, JSON]] = {}

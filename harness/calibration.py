@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness import schedule, stats
 from harness.record import Interval, Rules
@@ -85,13 +85,14 @@ class Calibration:
 def calibrate(experiments: Sequence[Experiment], rules: Rules, targets: Sequence[float] = (0.02, 0.01)) -> Calibration:
     """Judge the intervals of at least two experiments; a single one has no spread."""
     points = tuple(_point(experiments, rules, share) for share in SHARES)
-    whole = points[-1]
+    whole, one = points[-1], experiments[0]
+    process_sd = schedule.log_ratios(one.trace, one.baseline, one.twin, rules).process_sd
     bursts = sum(len(e.trace.samples) for e in experiments)
     return Calibration(
         intervals=tuple(_interval(e, rules, 1.0) for e in experiments),
         points=points,
         coverage_interval=wilson(whole.covered, whole.experiments),
-        budgets=tuple(budget(points, target, rules.processes) for target in targets),
+        budgets=tuple(budget(points, target, rules.processes, process_sd) for target in targets),
         disturbed=sum(len(e.trace.disturbed()) for e in experiments) / bursts,
     )
 
@@ -117,21 +118,20 @@ def _first(experiment: Experiment, share: float) -> Trace:
     for s in trace.samples:
         last[s.process] = max(last.get(s.process, 0), s.round)
     kept = [s for s in trace.samples if s.round < max(2, math.ceil(share * (last[s.process] + 1)))]
-    return Trace(kept, best_ns=trace.best_ns)
+    return replace(trace, samples=kept)
 
 
 def _interval(experiment: Experiment, rules: Rules, share: float) -> Interval:
-    ratios = schedule.log_ratios(_first(experiment, share), experiment.baseline, experiment.twin, rules)
-    return stats.ratio_interval(ratios.by_process)
+    return schedule.log_ratios(_first(experiment, share), experiment.baseline, experiment.twin, rules).interval()
 
 
-def budget(points: Sequence[Point], target: float, processes: int) -> Budget:
+def budget(points: Sequence[Point], target: float, processes: int, process_sd: float = stats.PROCESS_SD) -> Budget:
     """What reaches a half-width of `target`: the rounds' part falls with time, the processes' part only with processes.
 
     half-width² = a / seconds + b / processes, with b from the process component that the estimator uses and `a` fitted to
     the points.
     """
-    b = (_Z * stats.PROCESS_SD) ** 2
+    b = (_Z * process_sd) ** 2
     a = stats.median([max(0.0, p.half_width**2 - b / processes) * p.seconds for p in points])
     needed = max(1, math.ceil(2 * b / target**2)) if b > target**2 / 2 else 1
     return Budget(target, a / (target**2 - b / needed), needed)

@@ -7,6 +7,7 @@ one says nothing, and `_unknown` says once what is not known.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -43,14 +44,18 @@ def _wide_interval(record: Record, rules: Rules) -> Finding | None:
     reached = speedup.ratio.half_width
     level: Trust = "caution" if reached <= 2.5 * rules.target else "untrusted"
     seen = f"the speed-up is known to ±{reached:.1%}, the target is ±{rules.target:.1%}"
-    return Finding("wide_interval", level, seen, _narrower(reached, rules))
+    return Finding("wide_interval", level, seen, _narrower(reached, speedup.process_sd, rules))
 
 
-def _narrower(reached: float, rules: Rules) -> str:
-    """What makes an interval narrower: time first; where that was tried, or cannot help, fresh processes."""
-    needed = rules.budget_s * (reached / rules.target) ** 2
-    if rules.target < 0.01:
-        return f"fresh processes: --processes {max(3, 2 * rules.processes)} --budget {needed:.0f}s"
+def _narrower(reached: float, process_sd: float, rules: Rules) -> str:
+    """What makes an interval narrower: fresh processes where their differences alone are too wide, else time."""
+    floor = _Z95 * process_sd / math.sqrt(rules.processes)
+    if floor > 0.8 * rules.target:
+        processes = max(rules.processes + 1, math.ceil((_Z95 * process_sd / (0.8 * rules.target)) ** 2))
+        budget = max(rules.budget_s, 2.0 * processes)
+        return f"one process differs from the next: --processes {processes} --budget {budget:.0f}s"
+    rounds = max(reached**2 - floor**2, 0.0)
+    needed = rules.budget_s * max(rounds / (rules.target**2 - floor**2), 1.2)
     if needed > 600:
         return f"no time will do on this machine (about {needed / 60:.0f} min per cell): see what moves: backbench selftest"
     return f"measure longer: --budget {needed:.0f}s"

@@ -66,6 +66,8 @@ class Speedup:
     """Rounds that were measured while the processors lay further apart than they can (`harness.core_to_core`)."""
     mixed: bool = False
     """True where too few rounds were undisturbed, so that it was computed from all."""
+    process_sd: float = 0.003
+    """What a process was believed to differ from the next by, before any was seen (standard deviation of the log ratio)."""
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from typing import Protocol
 
 from harness.errors import BackbenchError
 from harness.model import JSON, Burst, Pace
-from harness.record import Rules, Samples
-from harness.stats import median, ratio_interval
+from harness.record import Interval, Rules, Samples
+from harness.stats import PROCESS_SD, RESAMPLES, median, ratio_interval
 
 FAR = 1.3
 """A core-to-core reading above this multiple of the best known is far: the states lie at 1.5 to 2.0, noise below 1.15."""
@@ -40,6 +40,8 @@ class Trace:
     lost: dict[str, BackbenchError] = field(default_factory=dict)
     best_ns: int | None = None
     """The shortest core-to-core latency this machine is known to have."""
+    process_sd: Mapping[str, float] = field(default_factory=dict)
+    """By cell: how much one process of it differs from the next (`Runtime.process_sd`)."""
     waited_s: float = 0.0
     """Time spent waiting for the processors to come together."""
 
@@ -165,7 +167,7 @@ def on_target(trace: Trace, baseline: str, cells: Sequence[str], rules: Rules) -
         return False
     for key in others:
         ratios = log_ratios(trace, baseline, key, rules)
-        if not ratios.by_process or ratio_interval(ratios.by_process, resamples=500).half_width > rules.target:
+        if not ratios.by_process or ratios.interval(resamples=500).half_width > rules.target:
             return False
     return True
 
@@ -179,11 +181,17 @@ class Ratios:
     """Rounds that were disturbed and do not count."""
     mixed: bool
     """Whether disturbed rounds had to be counted, because too few others are there."""
+    process_sd: float
+    """Standard deviation, before anything is seen, of the log ratio between processes."""
 
     @property
     def rounds(self) -> int:
         """How many rounds count."""
         return sum(map(len, self.by_process))
+
+    def interval(self, resamples: int = RESAMPLES) -> Interval:
+        """The ratio with its interval (of at least one round)."""
+        return ratio_interval(self.by_process, process_sd=self.process_sd, resamples=resamples)
 
 
 def log_ratios(trace: Trace, baseline: str, key: str, rules: Rules, scope: str = "compute") -> Ratios:
@@ -200,7 +208,9 @@ def log_ratios(trace: Trace, baseline: str, key: str, rules: Rules, scope: str =
     for process, number in near if enough else rounds:
         by_process.setdefault(process, []).append(math.log(base[process, number] / cell[process, number]))
     left_out = len(rounds) - len(near) if enough else 0
-    return Ratios(tuple(map(tuple, by_process.values())), left_out, not enough)
+    own = PROCESS_SD / math.sqrt(2)
+    process_sd = math.hypot(trace.process_sd.get(baseline, own), trace.process_sd.get(key, own))
+    return Ratios(tuple(map(tuple, by_process.values())), left_out, not enough, process_sd)
 
 
 def _medians(samples: Iterator[Samples], scope: str) -> dict[tuple[int, int], float]:

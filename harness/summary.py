@@ -40,8 +40,9 @@ def speedups(trace: Trace, baseline: str, key: str, rules: Rules) -> Mapping[str
     for scope in SCOPES:
         ratios = schedule.log_ratios(trace, baseline, key, rules, scope)
         if ratios.by_process:
-            interval = stats.ratio_interval(ratios.by_process)
-            found[scope] = Speedup(interval, ratios.rounds, stats.ESTIMATOR, ratios.left_out, ratios.mixed)
+            found[scope] = Speedup(
+                ratios.interval(), ratios.rounds, stats.ESTIMATOR, ratios.left_out, ratios.mixed, ratios.process_sd
+            )
     return found
 
 

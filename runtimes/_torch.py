@@ -33,6 +33,7 @@ class TorchRuntime(Runtime):
     precisions: ClassVar = {"cpu": ("fp32", "bf16"), "cuda": ("fp32", "tf32", "fp16", "bf16")}
     casts: ClassVar = {"tf32": "fp32", "fp16": "fp32", "bf16": "fp32"}
     needs: ClassVar = {"torch": "torch", "timm": "timm"}
+    process_sd = 0.025
     # Eager allocates every activation anew. glibc gives a large one back to the kernel when it is freed, or does not,
     # as a process's history has it: mobilenetv3_large_100 then takes 13 ms or, with 2,300 page faults each time, 22 ms.
     environment: ClassVar = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40)}

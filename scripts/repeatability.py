@@ -25,7 +25,7 @@ from harness import codec, schedule, stats
 from harness.model import Burst, Pace
 from harness.record import Record, Rules, Samples
 from harness.schedule import Trace
-from harness.selftest import TRACES, best_ns
+from harness.selftest import TRACES, trace_of
 
 # One round: the two bursts' latencies in ns, baseline first, and whether it was disturbed.
 Round = tuple[Sequence[int], Sequence[int], bool]
@@ -118,7 +118,7 @@ def read(file: Path) -> Recorded:
     records = [codec.decode(Record, line) for line in lines if "outcome" in line]
     samples = [codec.decode(Samples, line) for line in lines if "burst" in line]
     keys = {f"{r.cell.runtime} {r.cell.label}".strip(): r.key for r in records}
-    return Recorded(Trace(samples, best_ns=best_ns(records)), keys, records[0].baseline)
+    return Recorded(trace_of(records, samples), keys, records[0].baseline)
 
 
 def rounds_of(recorded: Recorded, key: str, first: int = 10**9) -> list[Round]:

@@ -127,7 +127,7 @@ def test_advice_depends_on_what_was_tried() -> None:
     def advice(half_width: float, rules: Rules) -> str:
         return checks.judge(making.record(half_width=half_width), rules)[1][0].advice
 
-    assert "--budget 40s" in advice(0.04, Rules(budget_s=10, target=0.02))
+    assert "--budget 43s" in advice(0.04, Rules(budget_s=10, target=0.02))
     assert "--processes" in advice(0.02, Rules(budget_s=60, target=0.005))
     assert "selftest" in advice(0.3, Rules(budget_s=60, target=0.02))
 

@@ -222,10 +222,10 @@ def test_a_group_that_does_not_fit_in_memory_is_split_and_each_part_has_the_base
 
 
 def test_statistics_can_be_computed_again_from_the_samples(tmp_path: Path) -> None:
-    from harness import summary
+    from harness import selftest, summary
 
     records = _carry_out(tmp_path, _plan(tmp_path, ["ort_cpu", _fake(pattern="noisy")]))
-    trace = Trace(list(store.read_samples(tmp_path / "run")))
+    trace = selftest.trace_of(list(records.values()), list(store.read_samples(tmp_path / "run")))
     noisy = records["noisy"]
     assert summary.latencies(trace, noisy.key) == noisy.latency
     rules = store.read_run(tmp_path / "run").plan.rules
