@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness import store
+from harness.accuracy import join
 from harness.model import CONTROL
 from harness.record import Record, Run
 
@@ -45,22 +46,27 @@ class Evidence:
 
 
 def accuracy_of(record: Record) -> Accuracy:
-    """The accuracy of a record's artifact. Nothing measures it yet, and no figure is borrowed: always `UNKNOWN`."""
-    return UNKNOWN
+    """The accuracy of a record's artifact, measured or published of exactly its weights; none is borrowed."""
+    note = record.accuracy or join.of_tag(record)
+    return UNKNOWN if note is None else Accuracy(note.source, note.top1, note.top1_low, note.top1_high, note.of)
 
 
 def read(folders: Iterable[Path]) -> tuple[Evidence, ...]:
-    """All cells of the runs in `folders`, without A/A controls. Raises `StoreFailed`.
+    """All cells of the runs in `folders`, without A/A controls, with the accuracies in any of them. Raises `StoreFailed`.
 
     Where a record is older than the intervals of latencies, they are computed from the raw samples.
     """
-    return tuple(one for folder in folders for one in _of_run(folder))
+    runs, accuracies = join.split(folders)
+    return tuple(
+        one
+        for folder in runs
+        for one in of_run(folder, store.read_run(folder), join.joined(store.read_records(folder), accuracies))
+    )
 
 
-def _of_run(folder: Path) -> list[Evidence]:
-    run = store.read_run(folder)
-    records = _with_intervals(folder, store.read_records(folder))
-    return gather(run, records, str(folder))
+def of_run(folder: Path, run: Run, records: tuple[Record, ...]) -> list[Evidence]:
+    """Records of the run in `folder`; the intervals that older ones lack are computed from the raw samples there."""
+    return gather(run, _with_intervals(folder, records), str(folder))
 
 
 def gather(run: Run, records: Sequence[Record], folder: str = "") -> list[Evidence]:

@@ -163,7 +163,13 @@ def _accuracy(evidence: Evidence, _: str) -> Figure | Missing:
 
 
 def _accuracy_drop(evidence: Evidence, _: str) -> Figure | Missing:
-    """Top-1 of the baseline minus that of the cell, both measured; a published figure belongs to neither artifact."""
+    """Top-1 of the baseline minus that of the cell, both measured; a published figure belongs to neither artifact.
+
+    Where both answered the same images, the interval is the paired one, which is far narrower.
+    """
+    paired = evidence.record.accuracy
+    if paired is not None and None not in (ends := (paired.top1_drop, paired.top1_drop_high, paired.top1_drop_low)):
+        return Figure(*(0.0 - end for end in ends if end is not None))
     base = accuracy_of(evidence.baseline) if evidence.baseline is not None else None
     mine = evidence.accuracy
     if base is None or base.kind != "measured" or mine.kind != "measured" or base.value is None or mine.value is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from harness.model import (
     JSON,
@@ -163,6 +164,27 @@ class Roofline:
 
 
 @dataclass(frozen=True)
+class AccuracyNote:
+    """What is known of an artifact's accuracy when results are read; shares in 0..1."""
+
+    source: Literal["measured", "published"]
+    """`published`: somebody else's figure of exactly these weights, not measured here."""
+    of: str
+    """The images, or who published it."""
+    top1: float
+    top1_low: float | None = None
+    top1_high: float | None = None
+    top5: float | None = None
+    top1_drop: float | None = None
+    """Share right minus the baseline's on the same images: below 0 is a loss."""
+    top1_drop_low: float | None = None
+    """Lower end of its paired 95 % interval."""
+    top1_drop_high: float | None = None
+    p: float | None = None
+    """Two-sided p value of the loss being chance."""
+
+
+@dataclass(frozen=True)
 class Record:
     """What is known of one cell after a run. A failure is a record too."""
 
@@ -202,6 +224,8 @@ class Record:
     """None where nothing was measured, or the run was asked not to."""
     worker_log: str = ""
     """Path of the worker's log, relative to the results folder."""
+    accuracy: AccuracyNote | None = None
+    """Joined by the artifact's digest when results are read (`harness.accuracy.join`); never written with the record."""
     schema: int = SCHEMA
 
     @property

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import store
+from harness import published
+from harness.accuracy import join
 from harness.model import OutputError
 from harness.record import Latency, Record, Run, Speedup
 
@@ -75,6 +76,11 @@ def _attainable(_: Run, r: Record) -> float | None:
 
 def _throughput(_: Run, r: Record) -> float | None:
     return r.cell.batch / (r.latency["compute"].median_ns / 1e9) if "compute" in r.latency else None
+
+
+def _published(_: Run, r: Record) -> float | None:
+    found = published.find(r.cell.backbone.name, r.cell.backbone.input_size)
+    return found.top1 if found else None
 
 
 COLUMNS: Mapping[str, Column] = {
@@ -199,6 +205,22 @@ COLUMNS: Mapping[str, Column] = {
     "attainable_ms": Column("ms", "latency at the ceilings", _attainable),
     "roofline_fraction": Column("", "attainable / measured latency; 1 is the roofline", _of("roofline", "fraction")),
     "roofline_bound": Column("", "`compute` or `memory`: the ceiling it is bound by", _of("roofline", "bound")),
+    "top1": Column("", "share of images whose class is the first answer (0..1)", _of("accuracy", "top1")),
+    "top1_low": Column(
+        "", "lower end of its 95 % interval (Wilson); empty where published", _of("accuracy", "top1_low")
+    ),
+    "top1_high": Column("", "upper end", _of("accuracy", "top1_high")),
+    "top5": Column("", "share of images whose class is among the first five", _of("accuracy", "top5")),
+    "top1_drop": Column(
+        "", "`top1` minus the baseline's on the same images; below 0 is a loss", _of("accuracy", "top1_drop")
+    ),
+    "accuracy_source": Column(
+        "", "`measured` on this artifact, or `published` of exactly these weights", _of("accuracy", "source")
+    ),
+    "accuracy_of": Column("", "the images it was measured on, or who published it", _of("accuracy", "of")),
+    "top1_published": Column(
+        "", "published for this timm tag and size, whatever weights were measured here", _published
+    ),
     "artifact": Column("", "sha256 of the artifact", _of("artifact", "digest")),
     "chain": Column("", "exporters that made it", lambda _, r: " > ".join(r.artifact.chain) if r.artifact else None),
 }
@@ -207,18 +229,14 @@ COLUMNS: Mapping[str, Column] = {
 def load(paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:
     """All cells of the runs in `paths` (results folders) as a table with the columns of `COLUMNS`.
 
+    Accuracies in any of the folders join the cells that measured the same artifact; a folder may hold accuracies alone.
     Raises `StoreFailed` where a folder holds no run.
     """
     import pandas as pd
 
     folders = [Path(paths)] if isinstance(paths, (str, Path)) else [Path(path) for path in paths]
     return pd.DataFrame(
-        [
-            row(run, record)
-            for folder in folders
-            for run in [store.read_run(folder)]
-            for record in store.read_records(folder)
-        ],
+        [row(run, record) for run, records in join.read(folders) for record in records],
         columns=list(COLUMNS),
     )
 

@@ -81,6 +81,18 @@ def _ceilings() -> Any:
     return list[Ceilings]
 
 
+def _accuracy() -> Any:
+    from harness.accuracy.record import Accuracy
+
+    return Accuracy
+
+
+def _predictions() -> Any:
+    from harness.accuracy.store import Predicted
+
+    return Predicted
+
+
 def _printed(name: str) -> Callable[[], Any]:
     def kind() -> Any:
         from harness import printed
@@ -103,6 +115,8 @@ SCHEMAS: Mapping[str, Described] = {
     "run": Described("run.json of a results folder", _run),
     "record": Described("a line of records.jsonl", _record),
     "samples": Described("a line of samples.jsonl", _samples),
+    "accuracy": Described("a line of accuracy.jsonl; backbench accuracy --json prints a list of them", _accuracy),
+    "predictions": Described("a line of predictions.jsonl", _predictions),
     "report": Described("backbench report --format json", _report),
     "profile": Described("backbench profile --json", _profile),
     "diff": Described("backbench diff --json", _diff),

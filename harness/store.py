@@ -44,7 +44,7 @@ class Store:
                 "add --resume to finish it, or give another folder with --out",
             )
         store = cls(folder, run)
-        with _writing(folder):
+        with writing(folder):
             store.logs.mkdir(parents=True, exist_ok=True)
             store._write_run()
             (folder / RECORDS).touch()
@@ -61,10 +61,10 @@ class Store:
                 "repeat that command with --resume, or give another folder with --out",
             )
         store = cls(folder, kept)
-        with _writing(folder):
+        with writing(folder):
             done = {record.key for record in store.records()}
-            _rewrite(folder / RECORDS, (codec.dumps(r) for r in store.records()))
-            _rewrite(folder / SAMPLES, (codec.dumps(s) for s in read_samples(folder) if s.key in done))
+            rewrite(folder / RECORDS, (codec.dumps(r) for r in store.records()))
+            rewrite(folder / SAMPLES, (codec.dumps(s) for s in read_samples(folder) if s.key in done))
         return store
 
     def records(self) -> tuple[Record, ...]:
@@ -73,18 +73,18 @@ class Store:
 
     def add(self, records: Iterable[Record], samples: Iterable[Samples] = ()) -> None:
         """Append what became known of a group: the samples first, then the records, each on disk before the next."""
-        with _writing(self.folder):
-            _append(self.folder / SAMPLES, map(codec.dumps, samples))
-            _append(self.folder / RECORDS, map(codec.dumps, records))
+        with writing(self.folder):
+            append(self.folder / SAMPLES, map(codec.dumps, samples))
+            append(self.folder / RECORDS, map(codec.dumps, records))
 
     def note(self, **changes: Any) -> None:
         """Change fields of the run's head."""
         self.run = replace(self.run, **changes)
-        with _writing(self.folder):
+        with writing(self.folder):
             self._write_run()
 
     def _write_run(self) -> None:
-        _rewrite(
+        rewrite(
             self.folder / RUN,
             [json.dumps(codec.encode(self.run), indent=1, sort_keys=True, ensure_ascii=False)],
         )
@@ -105,17 +105,18 @@ def read_run(folder: Path) -> Run:
 
 def read_records(folder: Path) -> tuple[Record, ...]:
     """All records in `folder`; a torn last line (a killed writer) is left out."""
-    return tuple(_decoded(Record, upgrade.record, folder / RECORDS))
+    return tuple(decoded(Record, upgrade.record, folder / RECORDS))
 
 
 def read_samples(folder: Path, keys: Collection[str] | None = None) -> Iterator[Samples]:
     """Raw samples in `folder`, one by one; with `keys`, those of these cells alone: the other lines are not decoded."""
-    return _decoded(Samples, upgrade.samples, folder / SAMPLES, keys)
+    return decoded(Samples, upgrade.samples, folder / SAMPLES, keys)
 
 
-def _decoded(
+def decoded(
     kind: type[T], upgraded: Callable[[Any], Any], path: Path, keys: Collection[str] | None = None
 ) -> Iterator[T]:
+    """The lines of a file as `kind`, older ones `upgraded`; a torn last line (a killed writer) is left out."""
     for number, line in _lines(path):
         if keys is not None and (named := _KEY.search(line)) and named[1] not in keys:
             continue
@@ -146,14 +147,16 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         raise StoreFailed(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _append(path: Path, lines: Iterable[str]) -> None:
+def append(path: Path, lines: Iterable[str]) -> None:
+    """Add lines, on disk when this returns."""
     with path.open("a", encoding="utf-8") as file:
         file.writelines(f"{line}\n" for line in lines)
         file.flush()
         os.fsync(file.fileno())
 
 
-def _rewrite(path: Path, lines: Iterable[str]) -> None:
+def rewrite(path: Path, lines: Iterable[str]) -> None:
+    """Replace the file by these lines at once."""
     beside = path.with_name(f"{path.name}.part")
     with beside.open("w", encoding="utf-8") as file:
         file.writelines(f"{line}\n" for line in lines)
@@ -162,14 +165,23 @@ def _rewrite(path: Path, lines: Iterable[str]) -> None:
     beside.replace(path)
 
 
+def drop_torn_line(path: Path) -> None:
+    """Cut off what a killed writer left of a last line, so that the next line begins at a line's start."""
+    content = path.read_bytes()
+    if content and not content.endswith(b"\n"):
+        with path.open("r+b") as file:
+            file.truncate(content.rfind(b"\n") + 1)
+
+
 @contextmanager
-def _writing(folder: Path) -> Iterator[None]:
+def writing(folder: Path, repeat: str = "--resume") -> Iterator[None]:
+    """Turn what stops a write into `StoreFailed`; `repeat` is what the same command takes to go on."""
     try:
         yield
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         hint = (
-            "make room, then repeat the command with --resume"
+            f"make room, then repeat the command with {repeat}"
             if full
             else "give a folder that can be written: --out DIR"
         )

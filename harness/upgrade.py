@@ -8,7 +8,7 @@ from typing import Any, Literal
 from harness.errors import StoreFailed
 from harness.model import SCHEMA
 
-Kind = Literal["run", "record", "samples"]
+Kind = Literal["run", "record", "samples", "accuracy", "predictions"]
 Step = Callable[[dict[str, Any]], dict[str, Any]]
 _STEPS: Mapping[tuple[Kind, int], Step] = {}
 """(kind, schema it reads) -> function to the next schema. Schema 1 is the first: there are no steps yet."""
@@ -27,6 +27,16 @@ def record(data: Any) -> dict[str, Any]:
 def samples(data: Any) -> dict[str, Any]:
     """A line of `samples.jsonl` in the current schema."""
     return _current("samples", data)
+
+
+def accuracy(data: Any) -> dict[str, Any]:
+    """A line of `accuracy.jsonl` in the current schema."""
+    return _current("accuracy", data)
+
+
+def predictions(data: Any) -> dict[str, Any]:
+    """A line of `predictions.jsonl` in the current schema."""
+    return _current("predictions", data)
 
 
 def _current(

@@ -88,6 +88,7 @@ class Worker:
             "snapshot": self.snapshot, "inspect": self.inspect, "reference": self.reference, "models": self.models,
             "overhead": self.overhead, "graph": self.graph, "cost": self.cost, "rate": self.rate,
             "diverge": self.diverge, "belongs_to": self.belongs_to,
+            "preprocess": self.preprocess, "predict": self.predict,
         }  # fmt: skip
         return handlers[op](**fields)
 
@@ -181,6 +182,12 @@ class Worker:
 
         return list(onnx_graph.nodes(Path(path)))
 
+    def predict(self, file: str, rows: list[int], config: Any) -> object:
+        """Classes that the open session gives to rows of a file of preprocessed images."""
+        from harness.accuracy import pixels
+
+        return pixels.predict(self.bench.session, self.bench.feeds[0], Path(file), rows, config)
+
     def memory(self) -> object:
         """Peak resident memory of this process, device memory now, and the frameworks it has imported."""
         from harness import usage
@@ -197,6 +204,12 @@ class Worker:
             self._bench.session.close()
             self._bench = None
         return None
+
+    def preprocess(self, file: str, first: int, images: list[str], config: Any, threads: int) -> object:
+        """Write preprocessed images into a file's rows from `first` on."""
+        from harness.accuracy import pixels
+
+        return list(pixels.write(Path(file), first, images, config, threads))
 
     # ── preparing ────────────────────────────────────────────────────────────────────────────────────────────────
 

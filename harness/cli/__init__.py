@@ -15,6 +15,7 @@ from harness.errors import BackbenchError
 
 COMMANDS = (
     "run",
+    "accuracy",
     "list",
     "report",
     "profile",

@@ -58,6 +58,7 @@ def command(
 ) -> None:
     """Show the results folders RUN… in one report."""
     from harness import store
+    from harness.accuracy import join
     from harness.report import content
     from harness.report import roofline as limits
 
@@ -68,7 +69,9 @@ def command(
         raise click.UsageError(f"--roofline goes with text and markdown, and not with {chosen}.")
     if chosen in _BINARY and output is None and sys.stdout.isatty():
         raise click.UsageError(f"A terminal cannot show {chosen}: give a file with --output.")
-    reported = [content.Reported(store.read_run(folder), store.read_records(folder)) for folder in runs]
+    folders, accuracies = join.split(runs)
+    records = [join.joined(store.read_records(folder), accuracies) for folder in folders]
+    reported = [content.Reported(store.read_run(folder), read) for folder, read in zip(folders, records, strict=True)]
     if chosen == "text" and output is None:
         from rich.console import Console
 
@@ -78,7 +81,7 @@ def command(
         if roofline:
             limits.show(Console(), reported)
         return
-    made = _made(chosen, reported, runs, names or CHARTS)
+    made = _made(chosen, reported, folders, names or CHARTS)
     if roofline:
         made += f"\n{limits.markdown(reported)}".encode() if chosen == "markdown" else limits.plain(reported).encode()
     if output is None:

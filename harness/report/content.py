@@ -9,10 +9,12 @@ from harness.record import Record, Run
 from harness.units import show_bytes, show_ms, show_seconds
 
 HEADERS = (
-    "backbone", "runtime", "precision", "batch", "latency ms", "p99 ms", "end-to-end ms", "speed-up [95 %]", "memory",
-    "load", "verdict",
+    "backbone", "runtime", "precision", "batch", "latency ms", "p99 ms", "end-to-end ms", "speed-up [95 %]", "top-1 %",
+    "memory", "load", "verdict",
 )  # fmt: skip
-NUMERIC = frozenset({"batch", "latency ms", "p99 ms", "end-to-end ms", "speed-up [95 %]", "memory", "load"})
+NUMERIC = frozenset({"batch", "latency ms", "p99 ms", "end-to-end ms", "speed-up [95 %]", "top-1 %", "memory", "load"})
+OPTIONAL = frozenset({"top-1 %"})
+"""Columns that are left out where no cell has them."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ def _row(record: Record) -> tuple[str, ...]:
         runtime += f" [{cell.label}]"
     head = (cell.backbone.name, runtime, cell.precision, str(cell.batch))
     if record.outcome != "ok":
-        return (*head, "–", "–", "–", "–", "–", "–", record.outcome.replace("_", " "))
+        return (*head, *("–",) * (len(HEADERS) - len(head) - 1), record.outcome.replace("_", " "))
     return (*head, *_figures(record), record.trust or "–")
 
 
@@ -49,6 +51,7 @@ def _figures(record: Record) -> tuple[str, ...]:
         show_ms(compute.percentiles_ns["p99"]) if compute and "p99" in compute.percentiles_ns else "–",
         show_ms(end.median_ns) if end else "–",
         speedup(record),
+        top1(record),
         show_bytes(memory.rss_peak_bytes) if memory else "–",
         show_seconds(cold.load_s) if cold else "–",
     )
@@ -63,6 +66,33 @@ def speedup(record: Record) -> str:
         return "–"
     ratio = found.ratio
     return f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
+
+
+def top1(record: Record) -> str:
+    """`76.1 [75.7, 76.5]` where it was measured, `80.4 published` where it was not."""
+    known = record.accuracy
+    if known is None:
+        return "–"
+    if known.top1_low is None or known.top1_high is None:
+        return f"{known.top1 * 100:.1f} {known.source}"
+    return f"{known.top1 * 100:.1f} [{known.top1_low * 100:.1f}, {known.top1_high * 100:.1f}]"
+
+
+def shown(records: Sequence[Record]) -> list[int]:
+    """Positions in `HEADERS` of the columns that some cell has."""
+    made = rows(records)
+    return [i for i, h in enumerate(HEADERS) if h not in OPTIONAL or any(row[i] != "–" for row in made)]
+
+
+def _accuracies(records: Sequence[Record]) -> list[str]:
+    """Where the accuracies come from, measured and published apart."""
+    known = [record.accuracy for record in records if record.accuracy]
+    measured = sorted({one.of for one in known if one.source == "measured"})
+    published = sorted({one.of for one in known if one.source == "published"})
+    lines = [f"top-1: measured on {'; '.join(measured)}, with its 95 % interval (Wilson)"] if measured else []
+    return lines + (
+        [f"top-1 marked published: of these weights by {'; '.join(published)}, not measured"] if published else []
+    )
 
 
 def remarks(records: Sequence[Record]) -> list[str]:
@@ -96,6 +126,7 @@ def footer(reported: Reported) -> list[str]:
         "versions: " + ", ".join(f"{name} {version}" for name, version in run.versions.items()),
         f"run: {run.id}, {run.started}; command: {' '.join(run.command)}",
     ]
+    lines[2:2] = _accuracies(records)
     if any(r.cell.backbone.weights == "random" for r in records):
         lines.insert(2, "weights: random (seeded): latency is that of trained weights, accuracy says nothing")
     return lines

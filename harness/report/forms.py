@@ -15,8 +15,10 @@ def markdown(reported: Sequence[Reported]) -> str:
     """A table for a pull request, with remarks and footer."""
     parts = []
     for one in reported:
+        shown = content.shown(one.records)
         align = ["--:" if header in content.NUMERIC else "---" for header in content.HEADERS]
-        lines = [line(content.HEADERS), line(align), *(line(row) for row in content.rows(one.records))]
+        table = [content.HEADERS, align, *content.rows(one.records)]
+        lines = [line([row[i] for i in shown]) for row in table]
         said = [f"- {escape(remark)}" for remark in content.remarks(one.records)]
         foot = [f"<sub>{escape(line)}</sub>  " for line in content.footer(one)]
         parts.append("\n".join([f"### {escape(one.run.plan.name)}", "", *lines, "", *said, "", *foot]))

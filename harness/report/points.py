@@ -124,7 +124,9 @@ def of(reported: Sequence[Reported], folders: Sequence[Path] = ()) -> tuple[Poin
     found = [
         point
         for number, one in enumerate(reported)
-        for point in _of_run(number, one, evidence.read([folders[number]]) if again else _gathered(one))
+        for point in _of_run(
+            number, one, evidence.of_run(folders[number], one.run, one.records) if again else _gathered(one)
+        )
     ]
     return _distinct(_distinct(found, lambda p: f"run {p.folder + 1}"), lambda p: p.key[:6])
 

@@ -34,7 +34,7 @@ def table(reported: content.Reported, width: int = 160) -> Table:
     from rich.text import Text
 
     rows = content.rows(reported.records)
-    keep = _fitting([i for i in range(1, len(content.HEADERS)) if _telling(rows, i)], rows, width)
+    keep = _fitting([i for i in content.shown(reported.records) if i and _telling(rows, i)], rows, width)
     same = [
         f"{h} {rows[0][i]}" for i, h in enumerate(content.HEADERS) if rows and h in _COMMON and not _telling(rows, i)
     ]

@@ -1,0 +1,1 @@
+"""How often a deployed artifact is right: labelled images, what each artifact answers, and what it loses to the baseline."""

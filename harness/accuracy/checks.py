@@ -1,0 +1,224 @@
+"""Reasons to doubt an accuracy, or the artifact: what was seen, and what to do about it. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.accuracy import answers
+from harness.accuracy.answers import Answers
+from harness.accuracy.record import Drop
+from harness.model import JSON, Cell, Precision, Trust, Verification
+from harness.preprocess import DataConfig
+from harness.record import Finding
+
+TOLERATED_DROP = 0.01
+"""A loss of top-1 that deployments commonly accept of a lower precision: one point."""
+ALPHA = 0.05
+PROBE_ALPHA = 1e-3
+"""Several normalisations are tried on the same images; only a difference far beyond chance is told."""
+_COLLAPSED_SHARE = 0.5
+_RENAMED_SHARE = 0.6
+
+NORMALISATIONS: Mapping[str, tuple[float, float]] = {
+    "0.5": (0.5, 0.5),
+    "none (0..1)": (0.0, 1.0),
+    "0..255": (0.0, 1 / 255),
+}
+"""Mean and standard deviation, the same for all channels, that training scripts use beside the per-channel ones."""
+PER_CHANNEL: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    "ImageNet's": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "CLIP's": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
+}
+
+_REMEDY: Mapping[Precision, str] = {
+    "int8": "calibrate with images like those it will see (--calib FOLDER), or with another method; see also: backbench diff",
+    "fp16": "values may leave fp16's range (65,504): keep more operators in fp32, or deploy bf16",
+    "bf16": "bf16 keeps 8 bits of a value: deploy fp16 or fp32 where that is not enough",
+    "tf32": "TF32 keeps 11 bits of a value: deploy fp32 where that is not enough",
+    "fp32": "an fp32 artifact must answer as PyTorch does: try another exporter; see also: backbench diff",
+}
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Answers of the baseline to the same few images under another normalisation."""
+
+    name: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    answers: Answers
+
+
+def candidates(used: DataConfig, own: DataConfig | None) -> dict[str, tuple[tuple[float, ...], tuple[float, ...]]]:
+    """Normalisations that differ from the one in use: the backbone's own first, then common ones."""
+    channels = used.input_size[0]
+    found = {"the backbone's own": (own.mean, own.std)} if own is not None else {}
+    found |= {name: ((mean,) * channels, (std,) * channels) for name, (mean, std) in NORMALISATIONS.items()}
+    found |= {name: pair for name, pair in PER_CHANNEL.items() if len(pair[0]) == channels}
+    different: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {}
+    for name, pair in found.items():
+        if pair != (used.mean, used.std) and pair not in different.values():
+            different[name] = pair
+    return different
+
+
+def of_preprocessing(
+    used: DataConfig, own: DataConfig | None, pretrained: bool, here: Answers, probes: Sequence[Probe]
+) -> list[Finding]:
+    """Whether the baseline, on the same images, is right far more often under another normalisation.
+
+    Of `pretrained` weights timm's config is known to be right; a checkpoint may have been trained with any.
+    """
+    if better := _best(here, probes):
+        probe, gain = better
+        words = f"--mean {_numbers(probe.mean)} --std {_numbers(probe.std)}"
+        return [
+            Finding(
+                "normalisation", "untrusted",
+                f"with mean {_numbers(probe.mean)} and std {_numbers(probe.std)} ({probe.name}) the baseline is right on "
+                f"{probe.answers.share().value:.1%} of {len(here.labels)} images, with mean {_numbers(used.mean)} and std "
+                f"{_numbers(used.std)} on {here.share().value:.1%}: the weights were trained with another normalisation",
+                f"repeat with {words} (top-1 {gain:+.1%})",
+            )
+        ]  # fmt: skip
+    changed = [] if own is None or not pretrained else [n for n in ("mean", "std", "interpolation", "crop_pct", "crop_mode")
+                                      if getattr(used, n) != getattr(own, n)]  # fmt: skip
+    if not changed:
+        return []
+    said = ", ".join(
+        f"{name} {_shown(getattr(used, name))} instead of {_shown(getattr(own, name))}" for name in changed
+    )
+    advice = "leave the option out to use the backbone's own"
+    return [
+        Finding("preprocessing", "caution", f"images are not preprocessed as timm's config of it says: {said}", advice)
+    ]
+
+
+def _best(here: Answers, probes: Sequence[Probe]) -> tuple[Probe, float] | None:
+    gains = []
+    for probe in probes:
+        found = answers.drop(probe.answers, here)
+        if found.p < PROBE_ALPHA and found.top1.value > TOLERATED_DROP:
+            gains.append((found.top1.value, probe))
+    if not gains:
+        return None
+    gain, probe = max(gains, key=lambda pair: pair[0])
+    return probe, gain
+
+
+def of_baseline(here: Answers, outputs: int) -> list[Finding]:
+    """Whether the framework itself is no better than chance, and whether it is consistent in being wrong."""
+    share = here.share()
+    renamed = _renamed(here)
+    if renamed > max(_RENAMED_SHARE, share.value + 0.2):
+        return [
+            Finding(
+                "class order", "untrusted",
+                f"the baseline is right on {share.value:.1%}, but on {renamed:.1%} if the classes were renamed "
+                "one to one: the order of the classes is not the one that the weights were trained with",
+                "give the names of the outputs in their order, one a line: --classes FILE (or --classes imagenet)",
+            )
+        ]  # fmt: skip
+    if share.low <= 1 / outputs:
+        return [
+            Finding(
+                "chance", "untrusted",
+                f"the baseline itself is right on {share.value:.1%} of {len(here.labels)} images, and 1 of {outputs} is "
+                "chance: the weights, the labels or the preprocessing are wrong, and drops say nothing",
+                "check --weights, --classes, --mean and --std",
+            )
+        ]  # fmt: skip
+    return []
+
+
+def _renamed(here: Answers) -> float:
+    """Share right after renaming answers one to one, greedily by how often an answer meets a label."""
+    met = Counter(zip(here.first(), here.labels, strict=True))
+    given: set[int] = set()
+    meant: set[int] = set()
+    right = 0
+    for (answer, label), times in met.most_common():
+        if answer != answers.WRONG and answer not in given and label not in meant:
+            given.add(answer)
+            meant.add(label)
+            right += times
+    # With few images a class, any answers can be renamed to fit: three images a class are needed to say something.
+    return right / len(here.labels) if len(here.labels) >= 3 * len(meant) else 0.0
+
+
+def of_drop(
+    cell: Cell, here: Answers, baseline: Answers, drop: Drop, verification: Verification | None,
+    details: Mapping[str, JSON],
+) -> list[Finding]:  # fmt: skip
+    """Whether the artifact is right less often than the baseline beyond chance, and what the evidence points at."""
+    loss = drop.top1
+    if drop.p >= ALPHA or loss.value >= 0:
+        return []
+    level: Trust = "untrusted" if loss.value < -TOLERATED_DROP else "caution"
+    seen = (
+        f"right on {-loss.value * 100:.1f} points fewer images than the baseline "
+        f"({-loss.high * 100:.1f} to {-loss.low * 100:.1f}; {drop.lost} lost, {drop.gained} gained, p {_p(drop.p)})"
+    )
+    evidence = _collapse(here, baseline) + _reference(verification) + _calibration(cell.precision, details)
+    return [Finding("accuracy drop", level, "; ".join([seen, *evidence]), _REMEDY[cell.precision])]
+
+
+def _collapse(here: Answers, baseline: Answers) -> list[str]:
+    """An artifact whose outputs saturate gives the same few classes to everything."""
+    (top, times), *_ = Counter(here.first()).most_common(1)
+    usual = baseline.first().count(top)
+    if times / len(here.labels) <= max(_COLLAPSED_SHARE, 2 * usual / len(here.labels)):
+        return []
+    return [
+        f"{times / len(here.labels):.0%} of all images are put into class {top} (baseline: {usual / len(here.labels):.0%})"
+    ]
+
+
+def _reference(verification: Verification | None) -> list[str]:
+    if verification is None or verification.passed:
+        return []
+    return [f"its outputs are far from the reference's too: {verification.reason}"]
+
+
+def _calibration(precision: Precision, details: Mapping[str, JSON]) -> list[str]:
+    """How an int8 artifact was calibrated, as far as its details tell."""
+    if precision != "int8":
+        return []
+    images, options = (
+        part if isinstance(part := details.get(name), Mapping) else {} for name in ("calibration", "options")
+    )
+    told = {name: value for name in ("images", "source") if isinstance(value := images.get(name), (str, int))}
+    told |= {name: value for name in ("method", "preset") if isinstance(value := options.get(name), (str, int))}
+    return ["calibrated with " + ", ".join(f"{name} {value}" for name, value in told.items())] if told else []
+
+
+def of_published(published: float | None, here: Answers, source: str) -> list[Finding]:
+    """Whether the framework's accuracy is what is published of exactly these weights at this size."""
+    if published is None:
+        return []
+    share = here.share()
+    if share.low <= published <= share.high:
+        return []
+    return [
+        Finding(
+            "published accuracy", "caution",
+            f"the baseline is right on {share.value:.1%} [{share.low:.1%}, {share.high:.1%}]; published: {published:.1%} "
+            f"({source}, ImageNet-1k's validation set)",
+            "expected where these are other images; else check --classes and the preprocessing",
+        )
+    ]  # fmt: skip
+
+
+def _numbers(values: Sequence[float]) -> str:
+    distinct = set(values)
+    return ",".join(f"{v:g}" for v in (values if len(distinct) > 1 else values[:1]))
+
+
+def _shown(value: object) -> str:
+    return _numbers(value) if isinstance(value, tuple) else str(value)
+
+
+def _p(value: float) -> str:
+    return "< 0.0001" if value < 1e-4 else f"{value:.2g}"

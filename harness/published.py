@@ -1,0 +1,121 @@
+"""Published ImageNet-1k accuracy of timm's pretrained tags: figures that were not measured here, and say so."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from harness.errors import DataInvalid, StoreFailed
+
+_TABLE, _IMPORTED = "imagenet_top1.csv", "published.csv"
+_COLUMNS = ("model", "img_size", "top1", "top5", "source")
+OWN_SIZE = 0
+
+
+@dataclass(frozen=True)
+class Published:
+    """Accuracy of one pretrained tag at one input size, on ImageNet-1k's validation set."""
+
+    model: str
+    """timm name with its tag."""
+    input_size: int
+    """Height and width in pixels."""
+    top1: float
+    """0..1"""
+    top5: float | None
+    source: str
+
+
+def find(model: str, input_size: int = OWN_SIZE) -> Published | None:
+    """The figure of exactly this tag at this size; None where none is known, and for names without a tag.
+
+    Size 0 is the backbone's own: the smallest that is published of it. It says nothing of other weights of the same
+    architecture: who calls it knows whether the weights are the tag's.
+    """
+    sizes = _known(data_folder()).get(model, {}) if "." in model else {}
+    return sizes.get(input_size or min(sizes, default=0))
+
+
+def data_folder() -> Path:
+    """`$BACKBENCH_DATA`, else the user's data folder."""
+    import platformdirs
+
+    given = os.environ.get("BACKBENCH_DATA")
+    return Path(given).expanduser().absolute() if given else Path(platformdirs.user_data_dir("backbench"))
+
+
+@functools.cache
+def _known(folder: Path) -> Mapping[str, Mapping[int, Published]]:
+    """The project's own table, and what was imported in place of its rows."""
+    known: dict[str, dict[int, Published]] = {}
+    texts = [(resources.files("harness") / "data" / _TABLE).read_text(encoding="utf-8")]
+    imported = folder / _IMPORTED
+    if imported.is_file():
+        texts.append(imported.read_text(encoding="utf-8"))
+    for text in texts:
+        for row in csv.DictReader(text.splitlines()):
+            one = _row(row, row["source"])
+            known.setdefault(one.model, {})[one.input_size] = one
+    return known
+
+
+def _row(row: Mapping[str, str], source: str) -> Published:
+    """A row whose accuracies are in percent. Raises `ValueError` or `KeyError` where it is none."""
+    top1, top5 = float(row["top1"]), float(row["top5"]) if row.get("top5") else None
+    if not 0 <= top1 <= 100 or (top5 is not None and not top1 <= top5 <= 100):
+        raise ValueError(f"top1 {top1} and top5 {top5} are no percentages")
+    if not row["model"] or int(row["img_size"]) < 1:
+        raise ValueError("no model or image size")
+    # Divided as decimals: 80.372 % is 0.80372, not 0.8037199999999999.
+    return Published(
+        row["model"], int(row["img_size"]), round(top1 / 100, 7), None if top5 is None else round(top5 / 100, 7), source
+    )
+
+
+def import_file(file: Path) -> tuple[int, Path]:
+    """Keep the figures of timm's results file (`results-imagenet.csv`); how many, and where.
+
+    Raises `DataInvalid` naming the line that is none, and `StoreFailed` where the data folder cannot be written.
+    """
+    rows = []
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as opened:
+            for number, row in enumerate(csv.DictReader(opened), 2):
+                try:
+                    rows.append(_row(row, f"imported from {file.name}"))
+                except (ValueError, KeyError, TypeError) as error:
+                    raise DataInvalid(f"{file}:{number} is no accuracy: {error!r}", _HINT) from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise DataInvalid(f"{file} cannot be read: {why}", _HINT) from error
+    if not rows:
+        raise DataInvalid(f"{file} holds no accuracies", _HINT)
+    return len(rows), _keep(rows)
+
+
+_HINT = "it has the columns model, img_size, top1 and top5, as timm's results/results-imagenet.csv"
+
+
+def _keep(rows: list[Published]) -> Path:
+    kept = data_folder() / _IMPORTED
+    beside = kept.with_suffix(f".{os.getpid()}.part")
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with beside.open("w", newline="", encoding="utf-8") as opened:
+            writer = csv.writer(opened)
+            writer.writerow(_COLUMNS)
+            for row in rows:
+                top5 = "" if row.top5 is None else f"{row.top5 * 100:.3f}"
+                writer.writerow((row.model, row.input_size, f"{row.top1 * 100:.3f}", top5, row.source))
+        beside.replace(kept)
+    except OSError as error:
+        raise StoreFailed(
+            f"{kept} cannot be written: {error.strerror}", "set BACKBENCH_DATA to a folder that can"
+        ) from error
+    _known.cache_clear()
+    return kept

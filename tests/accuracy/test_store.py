@@ -1,0 +1,88 @@
+"""Accuracy that is kept is read back; a cell's last record counts; decisions rest on it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from harness import codec, evidence, figures, schemas
+from harness.accuracy import answers, join, store
+from harness.accuracy.answers import Answers
+from harness.accuracy.record import Accuracy, LabelledSet
+from harness.accuracy.store import AccuracyStore
+from harness.errors import StoreFailed
+from harness.record import AccuracyNote, ArtifactNote, Interval, Record
+from harness.store import Store
+from tests import making
+
+BASE, MINE = Answers((0, 1, 2, 3), ((0,), (1,), (2,), (0,))), Answers((0, 1, 2, 3), ((0,), (1,), (0,), (0,)))
+NOTE = ArtifactNote("onnx", "fp32", "d" * 64, ("onnx_dynamo",), (), {})
+
+
+def accuracy(top1: float = 0.5) -> Accuracy:
+    key, base = codec.key(making.FAST), codec.key(making.BASE)
+    return Accuracy(
+        key, making.FAST, base, making.BASE.title, "ok", artifact=NOTE, data=LabelledSet("val", "e" * 64, 4, 4, "names"),
+        top1=Interval(top1, top1 - 0.1, top1 + 0.1), drop=answers.drop(MINE, BASE), started="2026-11-24T10:00:00+00:00",
+    )  # fmt: skip
+
+
+def record() -> Record:
+    return replace(making.record(), artifact=NOTE)
+
+
+def test_the_last_record_of_a_cell_counts_and_a_torn_line_does_not(tmp_path: Path) -> None:
+    kept = AccuracyStore.open(tmp_path)
+    kept.add(accuracy(0.4), MINE, BASE, ("a", "b", "c", "d"))
+    kept.add(accuracy(0.6), MINE, BASE, ("a", "b", "c", "d"))
+    (found,) = store.read(tmp_path)
+    assert found == accuracy(0.6)
+    with (tmp_path / store.ACCURACY).open("a") as file:
+        file.write('{"key": "to')
+    assert store.read(tmp_path) == (found,)
+    AccuracyStore.open(tmp_path).add(accuracy(0.7), None, None, ())
+    assert [one.top1.value for one in store.read(tmp_path) if one.top1] == [0.7]
+
+
+@pytest.mark.parametrize(("name", "file"), [("accuracy", store.ACCURACY), ("predictions", store.PREDICTIONS)])
+def test_the_files_are_as_their_schemas_say(tmp_path: Path, name: str, file: str) -> None:
+    AccuracyStore.open(tmp_path).add(accuracy(), MINE, BASE, ("a", "b", "c", "d"))
+    (line,) = (tmp_path / file).read_text().splitlines()
+    jsonschema.validate(json.loads(line), schemas.schema(name))
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreFailed, match="cannot write the results folder") as caught:
+        AccuracyStore.open(tmp_path / "file")
+    assert "--out" in caught.value.hint
+
+
+def test_decisions_rest_on_the_measured_accuracy_and_its_paired_drop(tmp_path: Path) -> None:
+    Store.create(tmp_path / "run", making.run()).add([making.record(making.BASE), record()])
+    AccuracyStore.open(tmp_path / "accuracy").add(accuracy(), MINE, BASE, ("a", "b", "c", "d"))
+    _, found = evidence.read([tmp_path / "run", tmp_path / "accuracy"])
+    assert (found.accuracy.kind, found.accuracy.value, found.accuracy.source) == ("measured", 0.5, "4 images of val")
+    drop = figures.METRICS["accuracy_drop"].read(found, "median")
+    assert isinstance(drop, figures.Figure)
+    paired = answers.drop(MINE, BASE).top1
+    assert (drop.value, drop.low, drop.high) == (-paired.value, -paired.high, -paired.low)
+    assert drop.value == 0.25
+    assert evidence.read([tmp_path / "run"])[1].accuracy == evidence.UNKNOWN
+
+
+def test_an_accuracy_of_another_artifact_or_runtime_joins_nothing() -> None:
+    assert join.joined([record()], [accuracy()])[0].accuracy is not None
+    other = replace(accuracy(), artifact=replace(NOTE, digest="f" * 64))
+    elsewhere = replace(accuracy(), cell=replace(making.FAST, runtime="openvino"))
+    failed = replace(accuracy(), outcome="wrong_output", top1=None)
+    assert join.joined([record()], [other, elsewhere, failed])[0].accuracy is None
+    many = replace(record(), cell=replace(making.FAST, batch=8, threads=1))
+    (joined,) = join.joined([many], [accuracy()])
+    paired = answers.drop(MINE, BASE)
+    expected = (paired.top1.value, paired.top1.low, paired.top1.high, paired.p)
+    assert joined.accuracy == AccuracyNote("measured", "4 images of val", 0.5, 0.4, 0.6, None, *expected)

@@ -1,0 +1,122 @@
+"""Published accuracies belong to exactly one tag at one size."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from harness import published
+from harness.errors import DataInvalid, StoreFailed
+
+TIMM = Path(__file__).parent.parent.parent / "shared" / "data" / "results-imagenet.csv"
+
+
+@pytest.fixture(autouse=True)
+def no_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BACKBENCH_DATA", str(tmp_path / "data"))
+
+
+def own_rows() -> list[dict[str, str]]:
+    table = Path(published.__file__).parent / "data" / "imagenet_top1.csv"
+    return list(csv.DictReader(table.read_text().splitlines()))
+
+
+def test_the_table_is_of_about_sixty_tags_with_their_source() -> None:
+    rows = own_rows()
+    assert 50 <= len(rows) <= 80
+    assert len({row["model"] for row in rows}) == len(rows)
+    assert all(
+        "." in row["model"] and row["source"] and 50 < float(row["top1"]) < float(row["top5"]) < 100 for row in rows
+    )
+    families = ("resnet", "resnext", "regnet", "efficientnet_b", "tf_efficientnetv2", "mobilenetv2", "mobilenetv3",
+                "mobilenetv4", "convnext_", "convnextv2", "vit_", "deit_", "deit3", "swin", "maxvit", "efficientvit",
+                "fastvit", "repvgg", "tiny_vit", "eva02")  # fmt: skip
+    assert [f for f in families if not any(row["model"].startswith(f) for row in rows)] == []
+
+
+def test_only_the_exact_tag_has_an_accuracy() -> None:
+    found = published.find("resnet50.a1_in1k")
+    assert found is not None
+    assert (found.top1, found.top5, found.input_size) == (0.80382, 0.94598, 224)
+    assert found == published.find("resnet50.a1_in1k", 224)
+    for other in ("resnet50", "resnet50.other_in1k", "resnet50.a1", ""):
+        assert published.find(other) is None
+    assert published.find("resnet50.a1_in1k", 160) is None
+
+
+def test_every_row_is_of_the_size_that_timm_gives_the_tag() -> None:
+    from harness import torchvision_ops
+
+    torchvision_ops.declare()
+    import timm
+
+    for row in own_rows():
+        config = timm.get_pretrained_cfg(row["model"], allow_unregistered=False)
+        assert config.input_size == (3, int(row["img_size"]), int(row["img_size"])), row
+
+
+def test_the_table_is_timms() -> None:
+    if not TIMM.exists():
+        pytest.skip(f"{TIMM} is not here")
+    theirs = {
+        (r["model"], r["img_size"]): (r["top1"], r["top5"]) for r in csv.DictReader(TIMM.read_text().splitlines())
+    }
+    for row in own_rows():
+        assert theirs[row["model"], row["img_size"]] == (row["top1"], row["top5"])
+
+
+def test_a_results_file_is_imported(tmp_path: Path) -> None:
+    file = tmp_path / "results.csv"
+    file.write_text(
+        "model,img_size,top1,top1_err,top5\nmine.a,224,70.5,29.5,90.25\nmine.a,160,65,35,\nresnet50.a1_in1k,224,80.0,20,95\n"
+    )
+    assert published.find("mine.a") is None
+    number, kept = published.import_file(file)
+    assert (number, kept) == (3, tmp_path / "data" / "published.csv")
+    own = published.find("mine.a")
+    assert own is not None
+    assert (own.top1, own.top5, own.input_size, own.source) == (0.65, None, 160, "imported from results.csv")
+    larger, replaced = published.find("mine.a", 224), published.find("resnet50.a1_in1k")
+    assert larger is not None and larger.top5 == 0.9025
+    assert replaced is not None and replaced.top1 == 0.8
+
+
+def test_timms_whole_file_is_imported() -> None:
+    if not TIMM.exists():
+        pytest.skip(f"{TIMM} is not here")
+    number, _ = published.import_file(TIMM)
+    assert number > 1500
+    found = published.find("resnet50.a1_in1k", 288)
+    assert found is not None and found.source == "imported from results-imagenet.csv"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "holds no accuracies"),
+        ("model,img_size,top1,top5\n", "holds no accuracies"),
+        ("name,acc\nx,1\n", "results.csv:2 is no accuracy"),
+        ("model,img_size,top1,top5\na.b,224,70,90\nc.d,224,high,90\n", "results.csv:3 is no accuracy.*high"),
+        ("model,img_size,top1,top5\na.b,224,0.7,0.5\n", "no percentages"),
+        ("model,img_size,top1,top5\na.b,224\n", "results.csv:2 is no accuracy"),
+    ],
+)
+def test_a_file_that_is_none_is_named_and_nothing_is_kept(tmp_path: Path, content: str, said: str) -> None:
+    file = tmp_path / "results.csv"
+    file.write_text(content)
+    with pytest.raises(DataInvalid, match=said):
+        published.import_file(file)
+    assert not (tmp_path / "data").exists()
+    with pytest.raises(DataInvalid, match="cannot be read: No such file"):
+        published.import_file(tmp_path / "absent.csv")
+
+
+def test_a_data_folder_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("BACKBENCH_DATA", str(tmp_path / "file"))
+    file = tmp_path / "results.csv"
+    file.write_text("model,img_size,top1,top5\na.b,224,70,90\n")
+    with pytest.raises(StoreFailed, match="cannot be written"):
+        published.import_file(file)
