@@ -24,17 +24,8 @@ if TYPE_CHECKING:
     from harness.measure import Bench
 
 _FRAMEWORKS = (
-    "torch",
-    "timm",
-    "torchvision",
-    "onnx",
-    "onnxruntime",
-    "openvino",
-    "tensorrt",
-    "pandas",
-    "cuda",
-    "nncf",
-)
+    "torch", "timm", "torchvision", "onnx", "onnxruntime", "openvino", "tensorrt", "pandas", "cuda", "nncf",
+)  # fmt: skip
 _LAST_MOMENT_S = 3.0
 
 
