@@ -132,7 +132,7 @@ def engine_for(tool: Tool, artifact: Artifact, setup: Setup, cache: Path) -> Bui
     if setup.device.index:
         raise Unsupported("trtexec is used on the first GPU alone", "choose it by CUDA_VISIBLE_DEVICES")
     device = tool.probe()
-    arguments = build_arguments(tool, artifact, setup)
+    arguments = build_arguments(tool, artifact, setup, str(device.details["tensorrt"]))
     key = json.dumps([artifact.digest, arguments, device.name, dict(device.details)], sort_keys=True)
     file = cache / f"trtexec-{hashlib.sha256(key.encode()).hexdigest()[:16]}.engine"
     with nvidia.locked(file):
@@ -149,10 +149,10 @@ def engine_for(tool: Tool, artifact: Artifact, setup: Setup, cache: Path) -> Bui
     return Built(file, device, from_cache=False)
 
 
-def build_arguments(tool: Tool, artifact: Artifact, setup: Setup) -> tuple[str, ...]:
+def build_arguments(tool: Tool, artifact: Artifact, setup: Setup, version: str) -> tuple[str, ...]:
     """The options of a build: typed graph where the version has it, TF32 said outright, shapes of the batch."""
-    typed = tool.knows("--stronglyTyped")
-    made: list[str] = ["--stronglyTyped"] if typed else []
+    made: list[str] = ["--stronglyTyped"] if tool.knows("--stronglyTyped") else []
+    typed = bool(made) or int(version.partition(".")[0]) >= 11  # 11 has no other networks, and no flags of a precision
     for flag in _FLAGS.get(setup.precision, ()) if not typed else ():
         if not tool.knows(flag):
             raise Unsupported(f"this trtexec has no {flag}", "take another precision, or a newer TensorRT")

@@ -107,6 +107,15 @@ def test_a_build_has_the_options_that_its_version_knows(tool: Scripted, tmp_path
     assert "--noTF32" not in tool.calls("--saveEngine")[-1]
 
 
+@pytest.mark.parametrize("tool", ["--noTF32 --skipInference"], indirect=True)
+def test_eleven_needs_no_flag_for_a_precision(tool: Scripted, tmp_path: Path) -> None:
+    """Its networks are typed, whether or not its help still lists the option."""
+    tool.path.write_text(tool.path.read_text().replace("8.5.2", "11.4.0"))
+    opened(tmp_path).close()
+    (call,) = tool.calls("--saveEngine")
+    assert "--fp16" not in call and "--stronglyTyped" not in call and "--skipInference" in call
+
+
 def test_an_engine_is_built_once_for_its_options(tool: Scripted, tmp_path: Path) -> None:
     for batch in (2, 2, 3):
         opened(tmp_path, batch=batch).close()
