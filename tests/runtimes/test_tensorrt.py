@@ -355,3 +355,48 @@ def test_a_library_without_its_companion_names_it(said: str, names: str, command
 
     missing, mend = companions.mend(ImportError(said))
     assert missing.startswith(names) and command in mend and bool(missing) is bool(names)
+
+
+def test_what_it_belongs_to_is_part_of_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another GPU at `cuda:0`, or another TensorRT, makes its own engine; the same one asks once and finds it."""
+    import contextlib
+    import threading
+    from collections.abc import Iterator
+
+    from harness import prepare
+    from harness.cache import Cache
+
+    belongs = {"device": "Orin"}
+    asked: list[str] = []
+
+    class Told:
+        def ask(self, op: str, timeout_s: float, **fields: Any) -> Any:
+            asked.append(op)
+            if op == "belongs_to":
+                return dict(belongs)
+            (Path(fields["folder"]) / "model.engine").write_bytes(b"engine")
+            return {"file": "model.engine", "precision": "fp32", "inputs": [], "outputs": []}
+
+    @contextlib.contextmanager
+    def worker(self: object, purpose: str) -> Iterator[Told]:
+        yield Told()
+
+    monkeypatch.setattr(prepare._Line, "_worker", worker)
+    want = Request("fp32", 1, device="cuda:0", options=dict(TensorRtEngine.options))
+
+    def made() -> Artifact:
+        line = prepare._Line(Backbone("x"), Cache(tmp_path / "cache"), tmp_path, lambda text: None, threading.Event())
+        return [line._export("tensorrt_engine", source(tmp_path), "tensorrt-engine", want, ()) for _ in range(2)][-1]
+
+    first = made()
+    assert first.recipe.options["belongs_to"] == {"device": "Orin"}
+    assert asked == ["belongs_to", "export"], "asked once a line, built once"
+    belongs["device"] = "RTX 4090"
+    assert made().path != first.path
+    assert asked.count("export") == 2
+
+
+def test_an_engine_is_made_again_when_any_part_of_its_exporter_changes() -> None:
+    from harness.prepare import _own_modules
+
+    assert _own_modules("exporters.tensorrt_engine") == ("exporters.tensorrt_engine", "exporters._tensorrt")
