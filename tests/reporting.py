@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness import codec, store
 from harness.model import Backbone, Burst, Cell, Precision
-from harness.record import ArtifactNote, Finding, Record, Samples
+from harness.record import ArtifactNote, Finding, Interval, Latency, Record, Samples
 from tests import making
 
 NAMES = ("resnet50", "Größe_für_Fußgänger", "画像認識_小", "</script><b>x", "a|b & c")
@@ -34,9 +34,9 @@ def records(names: Sequence[str] = NAMES, batches: Sequence[int] = (1,), seed: i
 def _record(cell: Cell, base: Cell, slowness: float, params: int, number: int, draw: random.Random) -> Record:
     gain = 1.0 if cell == base else draw.uniform(0.8, 4)
     note = ArtifactNote("onnx", cell.precision, "0" * 64, ("onnx_dynamo",), (), {"params": params})
-    made = replace(
-        making.record(cell, slowness / gain, gain), artifact=note, baseline=codec.key(base), baseline_title=base.title
-    )
+    made = making.record(cell, slowness / gain, gain)
+    spread = {scope: _with_interval(found) for scope, found in made.latency.items()}
+    made = replace(made, artifact=note, baseline=codec.key(base), baseline_title=base.title, latency=spread)
     if cell == base:
         return replace(made, speedup={})
     if number % 7 == 3:
@@ -50,6 +50,11 @@ def _record(cell: Cell, base: Cell, slowness: float, params: int, number: int, d
     if number % 7 == 5:
         return replace(made, trust="caution", findings=(Finding("heat", "caution", "it was warm", "cool it"),))
     return made
+
+
+def _with_interval(found: Latency) -> Latency:
+    median = found.median_ns
+    return replace(found, intervals_ns={"median": Interval(median, median * 0.99, median * 1.01)})
 
 
 def write(folder: Path, made: Sequence[Record], bursts: int = 20, seed: int = 0) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -32,10 +33,10 @@ def of(cells: Sequence[Point]) -> tuple[Answer, ...]:
     if not found:
         return (Answer("", "Nothing to choose from: no cell has a latency. The reasons are below."),)
     shown = [_answer(name, cells) for name, _ in found[:_CONTEXTS]]
+    notes = ["Limits of your own (latency, memory, size, accuracy): backbench recommend RUN… --max-latency 10ms …"]
     if len(found) > len(shown):
-        left = f"{len(found) - len(shown)} more machines or batch sizes are in the table of all cells."
-        shown[-1] = replace(shown[-1], notes=(*shown[-1].notes, left))
-    return tuple(shown)
+        notes.insert(0, f"{len(found) - len(shown)} more machines or batch sizes are in the table of all cells.")
+    return (*shown[:-1], replace(shown[-1], notes=(*shown[-1].notes, *notes)))
 
 
 def _answer(context: str, cells: Sequence[Point]) -> Answer:
@@ -45,14 +46,15 @@ def _answer(context: str, cells: Sequence[Point]) -> Answer:
     if len(found.front) > _MOST:
         notes.append(f"The {_MOST} first of {len(found.front)} cells on the front are shown.")
     if found.unjudged:
+        often = Counter(one.reason for one in found.unjudged).most_common(3)
+        reasons = "; ".join(f"{reason} ({count:,})" for reason, count in often)
+        more = " and other reasons" if len({one.reason for one in found.unjudged}) > len(often) else ""
         notes.append(
-            f"{len(found.unjudged)} of {len(found.candidates)} cells could not be judged (failed, or untrusted): "
-            "see failures and doubts."
+            f"{len(found.unjudged):,} of {len(found.candidates):,} cells could not be judged: {reasons}{more}."
         )
-    notes.append("Limits of your own (latency, memory, size, accuracy): backbench recommend RUN… --max-latency 10ms …")
     axes = [axis for axis in _SHOWN if any(axis in c.figures for c in found.front)]
     return Answer(
-        context, advice.headline(found), found.reasons,
+        context, advice.headline(found) if found.pick else "No first choice: no cell could be judged.", found.reasons,
         f"Pareto front of {', '.join(found.question.words(axis) for axis in found.front_axes)}",
         ("cell", *(found.question.words(axis) for axis in axes), "speed-up [95 %]", "verdict", "best in"),
         tuple(_row(c, found, axes, members) for c in _front(found)), tuple(notes),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 
+from harness.errors import MissingLibrary
 from harness.report import bars, curves, points, scatter
 from harness.report.drawing import Domain, Drawing
 from harness.report.points import Point
@@ -16,10 +18,17 @@ CONTEXTS = 4
 
 
 def draw(cells: Sequence[Point], tails: Tails) -> tuple[Drawing, ...]:
-    """All charts that the cells have data for, in the order of `NAMES`."""
+    """All charts that the cells have data for, in the order of `NAMES`. Raises `MissingLibrary`."""
+    if importlib.util.find_spec("altair") is None:
+        raise missing("altair")
     domain = Domain.of(cells)
     drawn = [scatter.front(name, members, domain) for name, members in list(points.contexts(cells).items())[:CONTEXTS]]
     drawn += [curves.tail(panel, tails, domain) for panel in tails.panels]
     rows = (bars.speedup(cells, domain), bars.cold(cells), bars.memory(cells, domain))
     drawn += [drawing for drawing in rows if drawing is not None]
     return tuple(sorted(drawn, key=lambda drawing: NAMES.index(drawing.name)))
+
+
+def missing(name: str) -> MissingLibrary:
+    """The error that says which library of the extra `report` is not installed, and what installs it."""
+    return MissingLibrary(f"this report needs {name}, which is not installed", "pip install 'backbench[report]'")

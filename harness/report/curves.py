@@ -30,7 +30,8 @@ def tail(panel: Panel, tails: Tails, domain: Domain) -> Drawing:
     if len(domain.precisions) > 1:
         encoded = encoded.encode(
             strokeDash=alt.StrokeDash("precision:N", scale=alt.Scale(domain=list(domain.precisions)),
-                                      legend=alt.Legend(title=None, orient="top"))
+                                      legend=alt.Legend(title=None, orient="top", symbolType="stroke",
+                                                        symbolStrokeColor="currentColor"))
         )  # fmt: skip
     line = encoded.mark_line(interpolate="step-before", strokeWidth=2, order=False) + encoded.mark_circle(
         size=90, opacity=0

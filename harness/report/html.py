@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import functools
 import gzip
 import importlib.util
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -13,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import __version__
-from harness.errors import MissingLibrary, StoreFailed
+from harness.errors import StoreFailed
 from harness.report import answer, charts, content, listing, points, tails
 from harness.report.content import Reported
 from harness.report.drawing import Drawing
@@ -21,7 +23,7 @@ from harness.report.points import Point
 
 LIMIT = 2_000_000
 """Bytes that a page may have."""
-LISTED = (2000, 1000, 500, 200, 50)
+LISTED = (2000, 1500, 1000, 500, 200, 50)
 """Cells in its table: the most that fit are taken."""
 _TONES = {"trusted": "good", "ok": "none", "caution": "fair", "untrusted": "bad", "unsupported": "none"}
 _SHORT = {"front": "Choice", "speedup": "Speed-up", "tails": "Distributions", "cold": "Cold start", "memory": "Memory"}
@@ -34,9 +36,6 @@ _CONFIG: Mapping[str, Any] = {
     "legend": {"labelColor": "currentColor", "titleColor": "currentColor", "labelFontSize": 12, "symbolStrokeWidth": 2},
 }  # fmt: skip
 """`currentColor` is what the page writes in: one drawing does for light, dark and print."""
-
-
-_GLOBALS = "window.vegaEmbed = vegaEmbed;"
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ def _render(fixed: Mapping[str, Any], cells: Sequence[Point], limit: int) -> str
     try:
         from jinja2 import Environment, StrictUndefined
     except ImportError as error:
-        raise _missing("Jinja2") from error
+        raise charts.missing("Jinja2") from error
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string((files("harness.report") / "page" / "report.html.j2").read_text("utf-8"))
     table = listing.of(cells, limit)
@@ -147,29 +146,33 @@ def _origin(one: Reported) -> _Origin:
     }  # fmt: skip
     if run.overhead_ns is not None:
         facts["overhead"] = f"the harness's own time per inference: {run.overhead_ns / 1000:.2g} µs"
-    return _Origin(run.id, " ".join(run.command), tuple(facts.items()))
+    return _Origin(run.id, shlex.join(run.command), tuple(facts.items()))
 
 
 def _packed(drawings: Sequence[Drawing]) -> Mapping[str, str]:
     """Specifications and libraries, compressed: base64 holds nothing that could end the element it stands in."""
+    specs = [_fitted(drawing.spec()) for drawing in drawings]
+    data = _pack(json.dumps({"specs": specs, "config": _CONFIG}, ensure_ascii=False, allow_nan=False))
+    return {"data": data, "vega": _vega(), "datatables": _datatables()}
+
+
+@functools.cache
+def _vega() -> str:
+    """Vega, Vega-Lite and Vega-Embed; bundling them takes a second."""
     try:
         import vl_convert
     except ImportError as error:
-        raise _missing("vl-convert-python") from error
-    specs = [_fitted(drawing.spec()) for drawing in drawings]
-    return {
-        "data": _pack(json.dumps({"specs": specs, "config": _CONFIG}, ensure_ascii=False, allow_nan=False)),
-        "vega": _pack(vl_convert.javascript_bundle(_GLOBALS)),
-        "datatables": _pack(_datatables()),
-    }
+        raise charts.missing("vl-convert-python") from error
+    return _pack(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
 
 
+@functools.cache
 def _datatables() -> str:
     """DataTables with its extensions, as itables brings it; importing itables itself takes a second and is not needed."""
     found = importlib.util.find_spec("itables")
     if found is None or not found.submodule_search_locations:
-        raise _missing("itables")
-    return (Path(found.submodule_search_locations[0]) / "html" / "dt_bundle.js").read_text("utf-8")
+        raise charts.missing("itables")
+    return _pack((Path(found.submodule_search_locations[0]) / "html" / "dt_bundle.js").read_text("utf-8"))
 
 
 def _fitted(spec: dict[str, Any]) -> dict[str, Any]:
@@ -187,7 +190,3 @@ def _own(name: str) -> Any:
     from markupsafe import Markup
 
     return Markup((files("harness.report") / "page" / name).read_text("utf-8"))
-
-
-def _missing(name: str) -> MissingLibrary:
-    return MissingLibrary(f"an HTML report needs {name}, which is not installed", "pip install 'backbench[report]'")

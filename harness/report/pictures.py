@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.errors import MissingLibrary, PlanInvalid
+from harness.errors import PlanInvalid
 from harness.report import charts, points, tails
 from harness.report.content import Reported
 from harness.report.drawing import Drawing
@@ -51,9 +51,7 @@ def _converted(spec: dict[str, Any], kind: Kind) -> bytes:
     try:
         import vl_convert
     except ImportError as error:
-        raise MissingLibrary(
-            "a picture needs vl-convert-python, which is not installed", "pip install 'backbench[report]'"
-        ) from error
+        raise charts.missing("vl-convert-python") from error
     if kind == "svg":
         return str(vl_convert.vegalite_to_svg(spec)).encode()
     return bytes(vl_convert.vegalite_to_pdf(spec) if kind == "pdf" else vl_convert.vegalite_to_png(spec, scale=2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -36,7 +37,8 @@ def front(context: str, cells: Sequence[Point], domain: Domain) -> Drawing:
         strokeDash=[4, 3], strokeWidth=1.5, color="currentColor", opacity=0.6, interpolate="step-after"
     )
     rings = on_front.mark_point(size=110, color="currentColor", strokeWidth=1.5, opacity=1)
-    names = [_name(sheet([mark]), number, len(_spread(leaders))) for number, mark in enumerate(_spread(leaders))]
+    named = _named(leaders, marks)
+    names = [_name(sheet([mark]), number, len(named)) for number, mark in enumerate(named)]
     shown = "top-1 accuracy" if by_accuracy else _SIZES[what]
     return Drawing(
         "front", f"{shown[0].upper()}{shown[1:]} against latency ({context})",
@@ -74,11 +76,14 @@ def _axes(what: str) -> tuple[Any, Any]:
     return across, up
 
 
-def _spread(marks: Sequence[Mapping[str, Any]], most: int = 12) -> list[Mapping[str, Any]]:
-    """The marks that get their name written: so few that names stay readable, the two ends among them."""
-    if len(marks) <= most:
-        return list(marks)
-    return [marks[round(i * (len(marks) - 1) / (most - 1))] for i in range(most)]
+def _named(leaders: Sequence[Mapping[str, Any]], marks: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The leaders that get their name written: from the fastest on, each far enough from the last for both to be read."""
+    ends = [math.log(pick(mark["latency_ms"] for mark in marks)) for pick in (min, max)] if marks else [0.0, 0.0]
+    apart, named = (ends[1] - ends[0]) / 12, list[Mapping[str, Any]]()
+    for mark in leaders:
+        if not named or math.log(mark["latency_ms"]) - math.log(named[-1]["latency_ms"]) >= apart:
+            named.append(mark)
+    return named
 
 
 def _name(mark: Any, number: int, count: int) -> Any:

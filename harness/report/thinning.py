@@ -13,7 +13,7 @@ from harness.units import show_bytes, show_ms
 
 SINGLE = 600
 """Cells that a scatter plot shows one by one."""
-_GRID = 40
+_GRID = 28
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import base64
 import gzip
 import json
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from html import unescape
@@ -160,10 +161,17 @@ def test_a_page_that_cannot_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_missing_library_is_named_with_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "vl_convert", None)
+    html._vega.cache_clear()
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
     with pytest.raises(MissingLibrary, match="vl-convert-python") as caught:
         html.page([content.Reported(making.run(), (making.record(),))])
     assert "backbench[report]" in caught.value.hint
+
+
+def test_without_altair_nothing_but_the_error_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingLibrary, match="altair"):
+        html.page([content.Reported(making.run(), (making.record(),))])
 
 
 def test_columns_that_say_nothing_are_left_out() -> None:
