@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness import checks, clock, codec, core_to_core, machine, registry, schedule, summary
+from harness import checks, clock, codec, core_to_core, label, machine, registry, schedule, summary
 from harness.errors import BackbenchError, OpenFailed
 from harness.launch import Worker, environment, pinned
 from harness.model import (
@@ -85,7 +85,7 @@ class Station:
             setup=codec.encode(setup), reference=self.ready.reference.path,
         )  # fmt: skip
         self.opened = codec.decode(Opened, reply)
-        if fault := summary.contradiction(cell, self.opened.facts):
+        if fault := label.contradiction(cell, self.opened.facts):
             raise OpenFailed(f"what runs is not what the label says: {fault}", "see the record's facts")
         return self.opened
 
@@ -264,7 +264,12 @@ class _Part:
         record = replace(self._records[key], worker_log=f"{log.parent.name}/{log.name}")
         self._records[key] = record
         say("load", cell)
-        opened = station.open(self.settings.runtime_caches)
+        try:
+            opened = station.open(self.settings.runtime_caches)
+        except OpenFailed:
+            if station.opened is not None:  # it runs, but not as its label says: what runs is kept
+                self._records[key] = replace(record, facts=station.opened.facts)
+            raise
         spawned_s = time.perf_counter() - begin - opened.import_s - opened.load_s - opened.first_inference_s
         cold = _cold(station.ready, opened)
         record = replace(record, facts=opened.facts, colds=(*record.colds, cold))

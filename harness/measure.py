@@ -42,6 +42,10 @@ class Bench:
         self._end_to_end(self.feeds[0])
         return (self.timer() - start) / 1e9
 
+    def once(self) -> None:
+        """One inference that is not timed."""
+        self._compute(self._feed())
+
     def verify(self, reference: Mapping[str, Array], tolerance: verify.Tolerance, made_with: str) -> Verification:
         """Compare every output on every reference input."""
         import numpy as np

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import machine, registry
+from harness import label, machine, registry
 from harness.ceilings import NUMPY, TORCH, Bandwidth, Place, Rate
 from harness.errors import OpenFailed, Unsupported
 from harness.model import Artifact, Backbone, Cell, Device, Precision, Recipe, Setup, TensorSpec
@@ -88,7 +88,6 @@ def _graph_precision(place: Place, runtime: str) -> Precision:
 
 def _session(place: Place, runtime: str, artifact: Artifact, folder: Path) -> Session:
     """The runtime's own session, as a cell's; what it says of itself must not contradict the place."""
-    from harness import summary
 
     plugin = registry.runtime_class(runtime)
     batch = artifact.inputs[0].shape[0]
@@ -97,7 +96,7 @@ def _session(place: Place, runtime: str, artifact: Artifact, folder: Path) -> Se
     setup = Setup(device, place.precision, batch, place.threads, dict(plugin.options), str(folder))
     session = plugin().open(artifact, setup)
     cell = Cell(Backbone("product"), runtime, place.precision, batch, place.device, place.threads)
-    if fault := summary.contradiction(cell, session.facts()):
+    if fault := label.contradiction(cell, session.facts()):
         raise OpenFailed(f"{runtime} multiplies otherwise than asked: {fault}", "see: backbench list runtimes")
     return session
 

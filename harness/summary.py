@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from harness import checks, codec, intervals, schedule, stats
 from harness.errors import BackbenchError, MissingLibrary, Unsupported, WorkerCrashed, WorkerTimedOut
-from harness.model import JSON, SCOPES, Cell, Facts, Outcome
+from harness.model import JSON, SCOPES, Outcome
 from harness.prepare import Ready
 from harness.record import ArtifactNote, Latency, Record, Rules, Speedup
 from harness.schedule import Trace
@@ -111,15 +111,3 @@ def artifact_note(ready: Ready) -> ArtifactNote:
     return ArtifactNote(
         made.format, made.precision, made.digest, ready.chain, ready.attempts, made.details, ready.params
     )
-
-
-def contradiction(cell: Cell, facts: Facts) -> str:
-    """How the facts contradict the cell's label; empty where they do not (METHOD 5)."""
-    faults = []
-    if facts.precision is not None and facts.precision != cell.precision:
-        faults.append(f"labelled {cell.precision}, but {facts.precision} runs")
-    if facts.device != cell.device and facts.device.partition(":")[0] != cell.device:
-        faults.append(f"asked for {cell.device}, but it runs on {facts.device}")
-    if cell.device == "cpu" and facts.threads is not None and facts.threads != cell.threads:
-        faults.append(f"asked for {cell.threads} threads, but {facts.threads} are used")
-    return "; ".join(faults)

@@ -87,7 +87,7 @@ class Worker:
 
     def open(self, runtime: str, artifact: Any, setup: Any, reference: str) -> object:
         """Open the artifact, run the first inference, and tell what it cost."""
-        from harness import codec, measure, model, registry, usage
+        from harness import codec, measure, model, process, registry, usage
         from harness import reference as refs
 
         inputs, _ = refs.load(Path(reference))
@@ -105,9 +105,10 @@ class Worker:
             usage.peak_rss_bytes(),
         )  # before the facts are read, which takes memory of its own
         facts = session.facts()
+        watched = None if session.timer() is not None else self._bench.once
         inherited = {name: os.environ.get(name) for name in plugin.environment}
         return model.Opened(
-            facts=dataclasses.replace(facts, settings={**facts.settings, **inherited}),
+            facts=dataclasses.replace(facts, settings={**facts.settings, **inherited}, process=process.facts(watched)),
             import_s=import_s,
             load_s=load_s,
             first_inference_s=first_s,

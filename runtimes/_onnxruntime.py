@@ -45,7 +45,9 @@ class OnnxRuntimeSession(Session):
     def __init__(self, artifact: Artifact, setup: Setup, providers: Providers) -> None:
         """Open with explicit options. Raises `OpenFailed` where a provider that was asked for is not in use."""
         self._artifact, self._setup, self._providers = artifact, setup, providers
+        before = _tasks()
         self._session = create(artifact.path, session_options(setup.threads, setup.options), providers)
+        self._pool = None if before is None else (_tasks() or before) - before
         in_use = self._session.get_providers()
         if lost := [name for name, _ in providers if name not in in_use]:
             raise OpenFailed(
@@ -108,6 +110,7 @@ class OnnxRuntimeSession(Session):
         placed = placement(self._session)
         settings = {
             "inter_op_num_threads": options.inter_op_num_threads,
+            "pool_threads": self._pool if self._pool is not None else "unavailable: no /proc",
             "execution_mode": str(options.execution_mode).rpartition(".")[2],
             "graph_optimization_level": str(options.graph_optimization_level).rpartition(".")[2],
             "enable_mem_pattern": options.enable_mem_pattern,
@@ -123,10 +126,15 @@ class OnnxRuntimeSession(Session):
             providers=tuple(self._session.get_providers()),
             placement=placed,
             layer_precisions=layer_precisions,
-            threads=options.intra_op_num_threads,
+            threads=self._threads(options.intra_op_num_threads),
             versions={"onnxruntime": ort.__version__},
             settings=settings,
         )
+
+    def _threads(self, asked: int) -> int:
+        """The thread that calls and those of the pool, counted; other providers start threads of their own."""
+        only_cpu = [name for name, _ in self._providers] == ["CPUExecutionProvider"]
+        return asked if self._pool is None or not only_cpu else self._pool + 1
 
     def _precisions(self) -> tuple[Precision | None, Mapping[str, int], str]:
         """What the kernels run in, executed layers by type, and why it is unknown.
@@ -163,6 +171,14 @@ class OnnxRuntimeSession(Session):
         """Let go of the session, its binding and its values."""
         self._inputs, self._outputs = {}, {}
         self._binding = self._session = None
+
+
+def _tasks() -> int | None:
+    """Threads of this process; None where the system does not tell."""
+    try:
+        return sum(1 for _ in Path("/proc/self/task").iterdir())
+    except OSError:
+        return None
 
 
 def prove(provider: str) -> None:

@@ -143,6 +143,7 @@ class TorchSession(Session):
             "interop_threads": torch.get_num_interop_threads(),
             "mkldnn": torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled,
             "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+            "fp32_precision": _fp32_precision(torch),
             "tf32_matmul": torch.backends.cuda.matmul.allow_tf32,
             "tf32_cudnn": torch.backends.cudnn.allow_tf32,
             "float32_matmul_precision": torch.get_float32_matmul_precision(),
@@ -177,6 +178,9 @@ class TorchSession(Session):
         found = {names.get(t.dtype) for t in tensors}
         precision = found.pop() if len(found) == 1 else None
         backends = self._torch.backends
+        if precision == "fp32" and self._where.type == "cpu":
+            rounded = {"bf16", "tf32"} & set(_fp32_precision(self._torch).values())
+            return _ROUNDED[rounded.pop()] if rounded else "fp32"
         if precision != "fp32" or self._where.type != "cuda":
             return precision
         matmul, convolution = backends.cuda.matmul.allow_tf32, backends.cudnn.allow_tf32
@@ -215,6 +219,20 @@ def _set_switches(torch: Any, setup: Setup) -> None:
         torch.set_num_interop_threads(1)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = setup.precision == "tf32"
     torch.backends.cudnn.benchmark = bool(setup.options["cudnn_benchmark"])
+
+
+_ROUNDED: Mapping[str, Precision] = {"bf16": "bf16", "tf32": "tf32"}
+
+
+def _fp32_precision(torch: Any) -> Mapping[str, str]:
+    """In what oneDNN computes fp32 products and convolutions, where this PyTorch tells it: `none` and `ieee` are fp32."""
+    whole = getattr(torch.backends.mkldnn, "fp32_precision", "none")
+    found = {}
+    for name in ("matmul", "conv"):
+        told = getattr(getattr(torch.backends.mkldnn, name, None), "fp32_precision", None)
+        if told is not None:
+            found[name] = str(whole if told == "none" else told)
+    return found
 
 
 def _parallel(info: str) -> Mapping[str, str]:

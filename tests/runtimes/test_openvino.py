@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from harness.api import Device, OpenFailed, RunFailed, Unsupported
+from harness.label import contradiction
 from harness.model import Backbone, Cell
-from harness.summary import contradiction
 from tests.runtimes.opening import conv_onnx, conv_reference, images, infer, opened
 
 openvino = pytest.importorskip("openvino")

@@ -152,6 +152,22 @@ def test_a_cuda_device_that_is_not_there_fails_to_open() -> None:
         opened("torch_eager", artifact(), device=Device("cuda", 0))
 
 
+@pytest.mark.skipif(not hasattr(torch.backends.mkldnn, "matmul"), reason="this PyTorch does not tell it")
+def test_products_that_are_rounded_are_not_called_fp32() -> None:
+    """`set_float32_matmul_precision("medium")` lets oneDNN multiply fp32 matrices in bf16."""
+    before = torch.get_float32_matmul_precision()
+    with opened("torch_eager", artifact()) as session:
+        infer(session, images())
+        assert session.facts().precision == "fp32"
+        torch.set_float32_matmul_precision("medium")
+        try:
+            facts = session.facts()
+        finally:
+            torch.set_float32_matmul_precision(before)
+    assert facts.precision == "bf16"
+    assert facts.settings["fp32_precision"]["matmul"] == "bf16"  # type: ignore[call-overload,index]
+
+
 def test_the_profile_names_operators() -> None:
     with opened("torch_eager", artifact()) as session:
         infer(session, images())
