@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from exporters.tensorrt_engine import TensorRtEngine
-from harness import codec, nvidia, registry, summary
+from harness import codec, label, nvidia, registry
 from harness.errors import ExportFailed, OpenFailed, RunFailed, StoreFailed, Unsupported
 from harness.model import JSON, Artifact, Backbone, Cell, Device, Precision, Recipe, Request, Setup, TensorSpec
 from runtimes._tensorrt_layers import counts, deciding, layers
@@ -280,11 +280,11 @@ def test_a_label_of_fp16_that_runs_fp32_fails(trt: double.Double, tmp_path: Path
     with opened(engine(tmp_path, "fp16")[0], "fp16") as session:
         facts = session.facts()
     cell = Cell(Backbone("resnet50"), "tensorrt", "fp16", device="cuda:0")
-    assert summary.contradiction(cell, facts) == "labelled fp16, but fp32 runs"
+    assert label.contradiction(cell, facts) == "labelled fp16, but fp32 runs"
     assert facts.layer_precisions == {"fp32": 2, "fp16": 1}
     trt.layers = [conv("Half"), conv("Half"), conv("Float")]
     with opened(engine(tmp_path, "fp16")[0], "fp16") as session:
-        assert summary.contradiction(cell, session.facts()) == ""
+        assert label.contradiction(cell, session.facts()) == ""
 
 
 @pytest.mark.parametrize(
