@@ -9,13 +9,13 @@ from pathlib import Path
 from harness import codec, group, layers, stats
 from harness.cache import Cache
 from harness.errors import BackbenchError, RunFailed
-from harness.group import Station, worker_for
 from harness.launch import Worker
 from harness.layers import Gap, Profile, Total
 from harness.model import SCHEMA, Cell, GraphNode, Group, Pace
 from harness.prepare import Prepared, Ready, prepare
 from harness.record import Plan, Record, Rules
 from harness.run import Watcher, alone, settings_for
+from harness.station import Station, worker_for
 
 GRAPH_TIMEOUT_S = 300.0
 _PLAIN = Pace(seconds=0.5, end_to_end_s=0.0, inferences=5)

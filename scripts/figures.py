@@ -27,6 +27,7 @@ from harness.launch import Worker, environment
 from harness.model import Backbone, Cell, Group, Pace
 from harness.prepare import Prepared, Ready, prepare
 from harness.record import Record, Rules, Samples
+from harness.station import Station
 
 RUNTIMES = ("torch_eager", "ort_cpu", "openvino")
 MODELS = ("resnet50", "mobilenetv3_large_100")
@@ -165,7 +166,7 @@ def truth(
     with Worker(
         log, env=environment(cell.threads, more=registry.runtime_class(cell.runtime).environment), name=runtime
     ) as worker:
-        station = group.Station(cell, bench.ready(model, runtime), worker, bench.settings.rules)
+        station = Station(cell, bench.ready(model, runtime), worker, bench.settings.rules)
         station.open(bench.settings.runtime_caches)
         station.warm()
         say(f"truth: {model} {runtime}, {pairs} pairs")
@@ -295,17 +296,17 @@ def in_company(bench: Bench, model: str, runtime: str, repeats: int) -> dict[str
     }
 
 
-def _station(stack: ExitStack, bench: Bench, cell: Cell) -> group.Station:
+def _station(stack: ExitStack, bench: Bench, cell: Cell) -> Station:
     env = environment(cell.threads, more=registry.runtime_class(cell.runtime).environment)
     worker = stack.enter_context(Worker(bench.settings.logs / "company.log", env=env, name=cell.title))
     model = cell.backbone.name
-    station = group.Station(cell, bench.ready(model, cell.runtime), worker, bench.settings.rules)
+    station = Station(cell, bench.ready(model, cell.runtime), worker, bench.settings.rules)
     station.open(bench.settings.runtime_caches)
     station.warm()
     return station
 
 
-def _median(station: group.Station) -> float:
+def _median(station: Station) -> float:
     return statistics.median(station.burst(Pace(0.15, 0.0, 3)).compute_ns)
 
 

@@ -185,14 +185,14 @@ def test_a_second_run_exports_nothing(tmp_path: Path) -> None:
 def test_the_worker_of_a_deployed_runtime_is_free_of_torch(tmp_path: Path) -> None:
     """Its memory figure is the runtime's own."""
     made = _plan(tmp_path, ["ort_cpu", "openvino"])
-    from harness import group
     from harness.prepare import prepare
+    from harness.station import Station
 
     cells = {codec.key(cell): cell for g in made.groups for cell in g.cells}
     ready = prepare(cells, cache.Cache(tmp_path / "cache"), tmp_path, 1, lambda _: None).ready
     for key, cell in cells.items():
         with Worker(tmp_path / "w.log") as worker:
-            station = group.Station(cell, ready[key], worker, made.rules)
+            station = Station(cell, ready[key], worker, made.rules)
             assert "torch" not in station.open(tmp_path).modules
             station.verify()
             station.warm()

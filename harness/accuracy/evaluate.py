@@ -22,13 +22,13 @@ from harness.accuracy.store import AccuracyStore
 from harness.accuracy.wanted import Wanted, wanted_of
 from harness.cache import Cache
 from harness.errors import BackbenchError, PlanInvalid
-from harness.group import Station
 from harness.launch import Worker, environment, pinned
 from harness.model import JSON, Group
 from harness.prepare import Prepared, Ready, prepare
 from harness.preprocess import DataConfig
 from harness.record import Finding, Plan
 from harness.run import alone
+from harness.station import Station
 
 _STEP_S = 1.0
 """About the length of a request of predictions, so that progress moves."""
