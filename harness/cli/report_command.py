@@ -72,8 +72,10 @@ def command(
         raise click.UsageError(f"A terminal cannot show {chosen}: give a file with --output.")
     gc.disable()  # records hold no cycles, and looking for some takes four times as long as reading 100,000 of them
     folders, accuracies = join.split(runs)
-    records = [join.joined(store.read_records(folder), accuracies) for folder in folders]
-    reported = [content.Reported(store.read_run(folder), read) for folder, read in zip(folders, records, strict=True)]
+    reported = [
+        content.Reported(store.read_run(folder), join.joined(store.read_records(folder), accuracies))
+        for folder in folders
+    ]
     if chosen == "text" and output is None:
         from rich.console import Console
 

@@ -91,6 +91,16 @@ def _verdict(point: Point) -> Cell:
     return Cell(point.verdict, str(ranks.index(point.verdict) if point.verdict in ranks else len(ranks)))
 
 
+def _change(point: Point) -> Cell:
+    note = point.evidence.record.accuracy if point.evidence else None
+    if note is None or note.top1_drop is None:
+        return Cell("–")
+    words = f"{100 * note.top1_drop:+.2f}"
+    if note.top1_drop_low is not None and note.top1_drop_high is not None:
+        words += f" [{100 * note.top1_drop_low:+.2f}, {100 * note.top1_drop_high:+.2f}]"
+    return Cell(words, f"{note.top1_drop:.5g}")
+
+
 def _cut(text: str) -> str:
     return text if len(text) <= REASON else f"{text[:REASON]}… (the whole reason: --format json)"
 
@@ -109,6 +119,7 @@ _ALL = (
     Column("speed-up", "over the baseline, with its 95 % interval",
            lambda p: Cell(p.speedup_words, f"{p.speedup.value:.5g}" if p.speedup else "1" if p.baseline else "")),
     Column("accuracy", "top-1, measured unless marked", lambda p: Cell(p.accuracy_words, str(p.accuracy or ""))),
+    Column("accuracy change", "top-1 against the baseline on the same images, points, with its 95 % interval", _change),
     Column("parameters", "millions", _number(lambda p: p.params, lambda value: f"{value / 1e6:.3g} M")),
     Column("artifact", "size on disk", _number(lambda p: p.artifact_bytes, show_bytes)),
     Column("memory", "largest resident memory of the worker", _number(lambda p: p.memory_bytes, show_bytes)),

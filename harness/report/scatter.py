@@ -24,13 +24,13 @@ def front(context: str, cells: Sequence[Point], domain: Domain) -> Drawing:
     across, up = _axes(what)
     tips = [alt.Tooltip(f"{name}:N", title=title) for name, title in _TIPS.items()]
     big = alt.Size("memory:Q", legend=None, scale=alt.Scale(type="log", range=[40, 400], nice=False))
-    dots = (
-        alt.Chart(sheet(marks))
-        .mark_point(filled=True, opacity=0.85)
+    dots = [
+        alt.Chart(sheet(some)).mark_point(filled=filled, opacity=0.85, strokeWidth=2)
         .encode(x=across, y=up, color=domain.colour(), shape=domain.shape(), tooltip=tips)
-    )
+        for some, filled in _by_origin(marks)
+    ]  # fmt: skip
     if all(p.memory_bytes for p in placed) and len(marks) == len(placed):
-        dots = dots.encode(size=big)
+        dots = [layer.encode(size=big) for layer in dots]
     leaders = [mark for mark in marks if mark["front"]]
     on_front = alt.Chart(sheet(leaders)).encode(x=across, y=up)
     line = on_front.mark_line(
@@ -43,7 +43,7 @@ def front(context: str, cells: Sequence[Point], domain: Domain) -> Drawing:
     return Drawing(
         "front", f"{shown[0].upper()}{shown[1:]} against latency ({context})",
         _front_caption(cells, placed, marks, what), _front_words(leading, shown, len(placed)),
-        alt.layer(line, rings, dots, *(name.encode(x=across, y=up) for name in names)).properties(height=360),
+        alt.layer(line, rings, *dots, *(name.encode(x=across, y=up) for name in names)).properties(height=360),
         sheet.data,
     )  # fmt: skip
 
@@ -74,6 +74,13 @@ def _axes(what: str) -> tuple[Any, Any]:
         title = f"{_SIZES[what]} ({unit}log scale)"
         up = alt.Y("y:Q", title=title, scale=alt.Scale(type="log", padding=30, nice=False), axis=alt.Axis(format="~s"))
     return across, up
+
+
+def _by_origin(marks: Sequence[Mapping[str, Any]]) -> list[tuple[list[Mapping[str, Any]], bool]]:
+    """Marks that are drawn filled, and those that are drawn hollow because their accuracy is somebody else's figure."""
+    hollow = [mark for mark in marks if mark.get("published")]
+    filled = [mark for mark in marks if not mark.get("published")]
+    return [(some, fill) for some, fill in ((filled, True), (hollow, False)) if some]
 
 
 def _named(leaders: Sequence[Mapping[str, Any]], marks: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -109,6 +116,8 @@ def _front_caption(
     if what == "accuracy":
         kinds = sorted({p.accuracy_kind for p in placed})
         said.append(f"Accuracy is {' or '.join(kinds)}; up and to the left is better.")
+        if "published" in kinds:
+            said.append("Hollow marks: published of exactly these weights, not measured here.")
     else:
         said.append(
             "No accuracy was measured: this shows which cells are faster and smaller, not which are more often right. "

@@ -104,6 +104,7 @@ def _mark(point: Point, what: str, front: bool) -> Mapping[str, Any]:
         "size": f"{point.params / 1e6:.3g} M" if point.params else "–",
         "artifact": show_bytes(point.artifact_bytes) if point.artifact_bytes else "–",
         "memory_words": show_bytes(point.memory_bytes) if point.memory_bytes else "–", "verdict": point.verdict,
+        "published": what == "accuracy" and point.accuracy_kind == "published",
     }  # fmt: skip
 
 

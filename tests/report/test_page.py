@@ -17,7 +17,7 @@ import pytest
 
 from harness import store
 from harness.errors import MissingLibrary, StoreFailed
-from harness.record import Record
+from harness.record import AccuracyNote, Record
 from harness.report import content, html, listing, points, thinning
 from tests import making, reporting
 
@@ -103,6 +103,18 @@ def test_measured_accuracy_is_the_upward_axis(tmp_path: Path, monkeypatch: pytes
     assert "Top-1 accuracy against latency" in made
     assert "No accuracy was measured" not in made
     assert "60.0% [59.0%, 61.0%]" in unescape(made)
+
+
+def test_a_published_accuracy_is_marked_so_in_the_chart_the_caption_and_the_table(tmp_path: Path) -> None:
+    note = AccuracyNote("published", "timm", 0.81, top1_drop=-0.012, top1_drop_low=-0.02, top1_drop_high=-0.004)
+    records = list(reporting.records())
+    reported = content.Reported(making.run(), (replace(records[0], accuracy=note), *records[1:]))
+    made = html.page([reported])
+    assert "Hollow marks: published of exactly these weights" in made
+    assert "81.0% (published)" in made
+    assert "-1.20 [-2.00, -0.40]" in made
+    marks = [layer["mark"] for layer in _data(made)["specs"][0]["layer"]]
+    assert any(mark["type"] == "point" and mark.get("filled") is False for mark in marks)
 
 
 def test_a_run_without_any_latency_still_makes_a_page(tmp_path: Path) -> None:
