@@ -1,11 +1,12 @@
-"""ONNX to OpenVINO IR, the weights in the precision they have."""
+"""ONNX to OpenVINO IR: fp32 and int8 as they are, or fp32 with its weights kept in fp16."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import ClassVar
 
-from harness.api import Artifact, Export, Exporter, ExportFailed, Request, TensorSpec, first_line
+from exporters._openvino import ir_export, reshaped
+from harness.api import Artifact, Export, Exporter, ExportFailed, Request, first_line
 
 
 class OpenVinoIr(Exporter):
@@ -13,7 +14,8 @@ class OpenVinoIr(Exporter):
 
     source = "onnx"
     target = "openvino-ir"
-    precisions = ("fp32",)
+    precisions = ("fp32", "fp16", "int8")
+    reads: ClassVar = {"fp16": "fp32"}
     needs: ClassVar = {"openvino": "openvino"}
 
     def export(self, source: Artifact, want: Request, folder: Path) -> Export:
@@ -21,19 +23,8 @@ class OpenVinoIr(Exporter):
         import openvino
 
         try:
-            model = openvino.Core().read_model(source.path)
-            if want.batch is not None:
-                shapes = {p.any_name: [want.batch, *list(p.partial_shape)[1:]] for p in model.inputs}
-                model.reshape(shapes)
-            openvino.save_model(model, str(folder / "model.xml"), compress_to_fp16=False)
+            model = reshaped(openvino.Core().read_model(source.path), want.batch)
+            openvino.save_model(model, str(folder / "model.xml"), compress_to_fp16=want.precision == "fp16")
         except Exception as error:
             raise ExportFailed(f"OpenVINO cannot convert the ONNX file: {first_line(error)}", "see the log") from error
-        details = {key: source.details[key] for key in ("opset", "batch", "name") if key in source.details}
-        if want.batch is None:
-            return Export("model.xml", source.precision, source.inputs, source.outputs, details)
-        inputs, outputs = (tuple(_fixed(s, want.batch) for s in specs) for specs in (source.inputs, source.outputs))
-        return Export("model.xml", source.precision, inputs, outputs, {**details, "batch": want.batch})
-
-
-def _fixed(spec: TensorSpec, batch: int) -> TensorSpec:
-    return TensorSpec(spec.name, (batch, *spec.shape[1:]), spec.dtype)
+        return ir_export(source, want, want.precision, {})

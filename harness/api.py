@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 __all__ = [
     "JSON", "Artifact", "Clock", "Device", "Export", "ExportFailed", "Exporter", "Facts", "Format", "LayerTime",
     "MissingLibrary", "OpenFailed", "Precision", "ProfiledInference", "Request", "RunFailed", "Runtime", "Session", "Setup",
-    "SourceInvalid", "TensorSpec", "Unsupported", "first_line", "load_timm", "nvidia", "onnx_export", "quiet_warnings",
-    "usable_cpus",
+    "SourceInvalid", "TensorSpec", "Unsupported", "calibration_inputs", "first_line", "load_timm", "nvidia", "onnx_export",
+    "quiet_warnings", "usable_cpus",
 ]  # fmt: skip
 
 
@@ -61,6 +61,8 @@ class Exporter(ABC):
     """False: what it makes belongs to this device and these library versions, and is cached so."""
     dynamic_batch: ClassVar[bool] = True
     """Whether it can make an artifact that takes any batch size (it is then asked for that first)."""
+    calibrated: ClassVar[tuple[Precision, ...]] = ()
+    """Precisions for which it watches images: `want.calibration` then holds them (`calibration_inputs` reads them)."""
     rank: ClassVar[int] = 0
     """Among exporters of one edge the lowest is tried first; the others are its fallbacks."""
     options: ClassVar[Mapping[str, JSON]] = {}
@@ -82,8 +84,12 @@ class Runtime(ABC):
     """Formats it opens, the preferred one first."""
     precisions: ClassVar[Mapping[str, tuple[Precision, ...]]]
     """Device kind -> the precisions it really executes there. Anything else is `unsupported`, never another one."""
+    refuses: ClassVar[Mapping[str, Mapping[Precision, str]]] = {}
+    """Why it does not execute the others: device kind -> precision -> the reason that a user is told."""
     casts: ClassVar[Mapping[Precision, Precision]] = {}
     """Precisions it makes itself while opening -> the precision of the artifact it needs for that."""
+    asks: ClassVar[Mapping[str, Mapping[str, JSON]]] = {}
+    """Options of the exporters that lead to it which it cannot do without: exporter -> option -> value."""
     needs: ClassVar[Mapping[str, str]] = {}
     """Import name of each library it needs -> the requirement that pip installs."""
     opset: ClassVar[int | None] = None
@@ -177,6 +183,16 @@ def load_timm(artifact: Artifact) -> Any:
     from harness.backbone import load
 
     return load(artifact)
+
+
+def calibration_inputs(want: Request) -> Mapping[str, Array]:
+    """The calibration images that an exporter was given: input name -> float array, the image's index first.
+
+    Raises `ExportFailed` where there are none: the exporter has not said that it is `calibrated`.
+    """
+    from harness.calibration_images import inputs
+
+    return inputs(want)
 
 
 def usable_cpus() -> int:

@@ -99,6 +99,18 @@ def _spikes(record: Record, rules: Rules) -> Finding | None:
     return Finding("spikes", "caution", seen, "look at the percentiles: something interrupts (a daemon, garbage, swap)")
 
 
+def _partly_int8(record: Record, rules: Rules) -> Finding | None:
+    """A quantiser leaves layers out on purpose; a reader must know where that is most of them."""
+    heavy = record.facts.heavy_layers if record.facts is not None else {}
+    total, quantised = sum(heavy.values()), heavy.get("int8", 0)
+    if record.cell.precision != "int8" or not total or quantised == total:
+        return None
+    others = ", ".join(f"{count} in {name}" for name, count in sorted(heavy.items()) if name != "int8")
+    seen = f"{quantised} of {total} convolutions and matrix products run in int8, {others}"
+    level: Trust = "caution" if 2 * quantised < total else "trusted"
+    return Finding("partly_int8", level, seen, "backbench list exporters shows the quantisers' options")
+
+
 # ── the machine ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -238,7 +250,7 @@ def control_failed(twin: Record) -> Finding | None:
 
 CHECKS: tuple[Check, ...] = (
     _wide_interval, _not_steady, _few_rounds, _moved, _spikes, _processors_apart, _steal, _neighbour, _throttled, _clock,
-    _memory, _unknown, _random_weights, _not_interleaved,
+    _memory, _unknown, _random_weights, _not_interleaved, _partly_int8,
 )  # fmt: skip
 
 

@@ -66,12 +66,16 @@ def key(value: object) -> str:
     return digest(_keyed(value))[:12]
 
 
+def _default(field: dataclasses.Field[Any]) -> object:
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+
+
 def _keyed(value: object) -> object:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {
             f.name: _keyed(held)
             for f in dataclasses.fields(value)
-            if (held := getattr(value, f.name)) != f.default or not f.metadata.get("later")
+            if (held := getattr(value, f.name)) != _default(f) or not f.metadata.get("later")
         }
     if isinstance(value, Mapping):
         return {name: _keyed(held) for name, held in value.items()}

@@ -45,6 +45,7 @@ def environment(threads: int = 0, python: str = "", more: Mapping[str, str] | No
         env.pop("VIRTUAL_ENV", None)
         env["PYTHONPATH"] = str(interpreter.code_path())
     env |= {"PYTHONUNBUFFERED": "1", "PYTHONHASHSEED": "0", "PYTHONNOUSERSITE": "1", "TQDM_DISABLE": "1"}
+    env["NNCF_CI"] = "1"  # nncf reports its use to its makers otherwise
     if threads:
         env |= dict.fromkeys(_THREAD_VARIABLES, str(threads))
     return env | dict(more or {})

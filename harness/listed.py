@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from harness.model import JSON
+from harness.model import JSON, Precision
 
 Level = Literal["ok", "warn", "fail", "none"]
 
@@ -50,6 +50,20 @@ class ListedExporter:
     precisions: tuple[str, ...]
     options: Mapping[str, JSON]
     about: str
+
+
+@dataclass(frozen=True)
+class ListedPrecisions:
+    """A runtime on one kind of device: in which precisions it executes there."""
+
+    name: str
+    """`openvino on cpu`."""
+    state: str
+    """`available`, or which library of the runtime is not installed."""
+    ok: Mapping[Precision, str]
+    """By precision: the exporters that lead to it and what the runtime casts."""
+    unsupported: Mapping[Precision, str]
+    """By precision: why not."""
 
 
 @dataclass(frozen=True)

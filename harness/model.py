@@ -138,6 +138,19 @@ class Device:
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """The images that a quantiser watches to choose its ranges."""
+
+    folder: str = ""
+    """Absolute path of a folder of image files; empty for generated images."""
+    images: int = 64
+    """How many; of a folder that holds fewer, all."""
+    seed: int = 1_000_003
+    """Of the choice among a folder's images, or of the generated ones: those of the reference have other seeds, and a
+    quantiser that has watched the images it is judged by would look better than it is."""
+
+
+@dataclass(frozen=True)
 class Cell:
     """One point of the matrix: backbone × precision × batch × runtime × device × options."""
 
@@ -156,6 +169,10 @@ class Cell:
     """Set where two cells are alike on purpose (an A/A control); part of the key."""
     python: str = field(default="", metadata=LATER)
     """Absolute path of the worker's interpreter; empty for the one that Backbench itself runs in."""
+    calibration: Calibration | None = field(default=None, metadata=LATER)
+    """None where no exporter of its chain watches images."""
+    exports: Mapping[str, Mapping[str, JSON]] = field(default_factory=dict, metadata=LATER)
+    """Options of the exporters of its chain, by exporter, where they differ from their defaults."""
 
     @property
     def title(self) -> str:
@@ -164,6 +181,11 @@ class Cell:
         if self.device != "cpu":
             parts.append(self.device)
         parts += [f"{name}={value}" for name, value in sorted(self.options.items())]
+        parts += [
+            f"{name}.{key}={v}" for name, given in sorted(self.exports.items()) for key, v in sorted(given.items())
+        ]
+        if self.calibration is not None and self.calibration.folder:
+            parts.append(f"calib={self.calibration.folder.rpartition('/')[2]}")
         if self.python:
             parts.append(f"python={self.python}")
         return " ".join([*parts, f"[{self.label}]"] if self.label else parts)
@@ -192,6 +214,8 @@ class Request:
     """ONNX opset the target needs; None leaves it to the exporter."""
     device: str = "cpu"
     options: Mapping[str, JSON] = field(default_factory=dict)
+    calibration: Artifact | None = None
+    """Calibration images as the backbone takes them, for what the exporter says it is `calibrated` for."""
 
 
 @dataclass(frozen=True)
@@ -233,6 +257,8 @@ class Facts:
     """Graph nodes per provider."""
     layer_precisions: Mapping[str, int] = field(default_factory=dict)
     """Executed layers per precision, where the runtime tells it per layer."""
+    heavy_layers: Mapping[str, int] = field(default_factory=dict)
+    """The convolutions and matrix products among them, per precision: they are what a precision is chosen for."""
     threads: int | None = None
     streams: int | None = None
     memory_format: str | None = None
@@ -352,11 +378,13 @@ class OutputError:
     name: str
     finite: bool
     rel_l2: float | None
-    """‖output − reference‖ / ‖reference‖ over all inputs."""
+    """‖output − reference‖ / ‖reference‖ over all inputs: an input with a large output weighs most."""
     cosine: float | None
     max_abs: float | None
     top1_agreement: float | None
     """Share of inputs with the same largest class; None also for outputs that are not class scores."""
+    median_rel_l2: float | None = None
+    """The median of the single inputs' relative L2 errors; None also in records of before it was computed."""
 
 
 @dataclass(frozen=True)

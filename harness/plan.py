@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness import codec, machine, registry, route
+from harness import codec, exports, machine, registry, route
 from harness.catalog import Catalog
 from harness.errors import BackbenchError, MissingLibrary, PlanInvalid, Unsupported
-from harness.model import CONTROL, JSON, Backbone, Cell, Group, Outcome, Precision
+from harness.model import CONTROL, Backbone, Cell, Group, Outcome, Precision
 from harness.record import Plan, Record, Rules
 from harness.spec import BackboneSpec, RuntimeSpec, Spec
 
@@ -46,6 +46,7 @@ def resolve(spec: Spec, sources: Sources) -> Plan:
         number = threads(spec.threads, spec.cpus)
     except BackbenchError as error:
         faults.append(error)
+    faults += exports.faults(spec)
     _raise(faults)
     refused: list[Record] = []
     groups = [
@@ -54,6 +55,7 @@ def resolve(spec: Spec, sources: Sources) -> Plan:
         for batch in dict.fromkeys(spec.batches)
         if (group := _group(spec, backbone, batch, runtimes, number, refused)) is not None
     ]
+    exports.refuse_idle(spec, groups)
     return Plan(spec.name, tuple(groups), rules_of(spec), tuple(refused))
 
 
@@ -81,7 +83,7 @@ def rules_of(spec: Spec) -> Rules:
         control=rules.control,
         wait_s=rules.wait,
         patience_s=rules.patience,
-        tolerances={precision: dict(limits) for precision, limits in spec.tolerances.items()},
+        tolerances={precision: limits.model_dump(exclude_none=True) for precision, limits in spec.tolerances.items()},
     )
 
 
@@ -135,7 +137,7 @@ def _runtimes(spec: Spec, faults: list[BackbenchError]) -> list[RuntimeSpec]:
     known = []
     for entry in given:
         try:
-            check_options(entry.name, registry.runtime_class(entry.name).options, entry.options)
+            registry.check_options(entry.name, registry.runtime_class(entry.name).options, entry.options)
             known.append(entry)
         except BackbenchError as error:
             faults.append(error)
@@ -151,14 +153,6 @@ def _default_runtimes() -> list[str]:
     """Without a choice: every common runtime that is installed here."""
     common = (FRAMEWORK, ONNX_BASELINE, "openvino")
     return [name for name in common if not registry.missing(registry.runtime_class(name).needs)] or list(common)
-
-
-def check_options(runtime: str, known: Mapping[str, JSON], given: Mapping[str, Any]) -> None:
-    """Raise `PlanInvalid` for an option that the runtime does not know."""
-    for name in given:
-        if name not in known:
-            hint = registry.did_you_mean(name, known, f"it knows: {', '.join(known) or 'none'}")
-            raise PlanInvalid(f"{runtime} has no option {name!r}", hint)
 
 
 def threads(asked: int, cpus: str) -> int:
@@ -191,8 +185,8 @@ def _group(
     impossible: list[tuple[Cell, BackbenchError]] = []
     for cell in _cells(spec, backbone, batch, runtimes, threads):
         try:
-            check_possible(cell)
-            cells[key_of(cell)] = cell
+            made = exports.given(cell, check_possible(cell), spec)
+            cells[key_of(made)] = made
         except BackbenchError as error:
             impossible.append((cell, error))
     baseline = _baseline(spec, backbone, batch, threads, cells)
@@ -233,8 +227,11 @@ def _cell(
     return Cell(backbone, runtime, precision, batch, device, threads, json.loads(json.dumps(options)), cpus)
 
 
-def check_possible(cell: Cell) -> None:
-    """Raise `Unsupported` or `MissingLibrary` for a cell that cannot be, from class attributes alone."""
+def check_possible(cell: Cell) -> tuple[route.Step, ...]:
+    """The chain that leads to a cell's artifact, from class attributes alone.
+
+    Raises `Unsupported` or `MissingLibrary` for a cell that cannot be.
+    """
     runtime = registry.runtime_class(cell.runtime)
     kind = cell.device.partition(":")[0]
     if kind not in runtime.precisions:
@@ -242,12 +239,16 @@ def check_possible(cell: Cell) -> None:
         raise Unsupported(f"{cell.runtime} does not run on {cell.device}", f"it runs on: {known}")
     if cell.precision not in runtime.precisions[kind]:
         known = ", ".join(runtime.precisions[kind])
-        raise Unsupported(f"{cell.runtime} does not execute {cell.precision} on {kind}", f"it executes: {known}")
+        why = runtime.refuses.get(kind, {}).get(cell.precision, "")
+        reason = f"{cell.runtime} does not execute {cell.precision} on {kind}" + (f": {why}" if why else "")
+        raise Unsupported(reason, f"it executes: {known}")
     if cell.backbone.fixed_batch not in (0, cell.batch):
         fixed = cell.backbone.fixed_batch
         raise Unsupported(f"{cell.backbone.name} takes batch {fixed} only", f"give --batch {fixed}")
-    route.find(registry.exporter_classes(), cell.backbone.source, runtime, cell.precision, cell.backbone.precision)
+    backbone = cell.backbone
+    steps = route.find(registry.exporter_classes(), backbone.source, runtime, cell.precision, backbone.precision)
     registry.check_installed(cell.runtime, runtime.needs)
+    return steps
 
 
 def _baseline(spec: Spec, backbone: Backbone, batch: int, threads: int, cells: Mapping[str, Cell]) -> Cell | None:
@@ -260,8 +261,8 @@ def _baseline(spec: Spec, backbone: Backbone, batch: int, threads: int, cells: M
     device = next((device for device in spec.devices if device.partition(":")[0] in kinds), "cpu")
     added = _cell(backbone, name, backbone.precision, batch, device, threads, {}, spec.cpus)
     try:
-        check_possible(added)
-        return added if cells else None
+        made = exports.given(added, check_possible(added), spec)
+        return made if cells else None
     except BackbenchError:
         return next(iter([*mine, *cells.values()]), None)
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness import codec, registry, route
+from harness import calibration_images, codec, registry, route
 from harness.cache import Cache, sha256
-from harness.errors import BackbenchError, ExportFailed, StoreFailed, UnknownName, Unsupported
+from harness.errors import BackbenchError, ExportFailed, MissingLibrary, StoreFailed, UnknownName, Unsupported
 from harness.launch import Worker
 from harness.memo import source_digest
-from harness.model import JSON, Artifact, Attempt, Backbone, Cell, Export, Precision, Recipe, Request
+from harness.model import JSON, Artifact, Attempt, Backbone, Calibration, Cell, Export, Precision, Recipe, Request
 
 REFERENCE_INPUTS = 8
 EXPORT_TIMEOUT_S = 1800.0
@@ -84,9 +84,10 @@ def onnx_artifact(
     line = _Line(backbone, cache, logs, tell, threading.Event())
     with ExitStack() as stack:
         artifact, reference = line._source_and_reference(stack)
-    cell = Cell(backbone, "", precision, backbone.fixed_batch or 1)
+    cell = Cell(backbone, "", precision, backbone.fixed_batch or 1, calibration=Calibration())
+    source = artifact
     for step in steps:
-        artifact = line._step(step, artifact, cell, None, static=False)
+        artifact = line._step(step, artifact, cell, None, False, line._calibration(cell, step, source))
     if exporter and exporter not in {name for step in steps for name in step.exporters}:
         raise Unsupported(
             f"{exporter} is not on the way to an ONNX file in {precision}", "see: backbench list exporters"
@@ -218,37 +219,23 @@ class _Line:
         """The ONNX file itself, where it lies: it is not copied into the cache."""
         path = Path(self.backbone.path)
         export = codec.decode(Export, worker().ask("inspect", EXPORT_TIMEOUT_S, path=str(path)))
-        digest = str(export.details["digest"])
-        size = export.details["size_bytes"]
+        digest, size = str(export.details["digest"]), export.details["size_bytes"]
         assert isinstance(size, int)
-        recipe = Recipe("file", digest)
         return Artifact(
-            "onnx",
-            str(path),
-            export.precision,
-            export.inputs,
-            export.outputs,
-            digest,
-            size,
-            recipe,
-            0.0,
+            "onnx", str(path), export.precision, export.inputs, export.outputs, digest, size, Recipe("file", digest), 0.0,
             export.details,
-        )
+        )  # fmt: skip
 
     def _chain(self, cell: Cell, source: Artifact, reference: Artifact) -> Ready:
         runtime = registry.runtime_class(cell.runtime)
-        steps = route.find(
-            registry.exporter_classes(),
-            cell.backbone.source,
-            runtime,
-            cell.precision,
-            cell.backbone.precision,
-        )
+        asked, exporters = cell.backbone, registry.exporter_classes()
+        steps = route.find(exporters, asked.source, runtime, cell.precision, asked.precision)
         static = cell.device.partition(":")[0] in runtime.static_batch
         artifact, chain, attempts, seconds = source, [], list(source.attempts), 0.0
         made = [source]
         for step in steps:
-            artifact = self._step(step, artifact, cell, runtime.opset, static)
+            images = self._calibration(cell, step, source)
+            artifact = self._step(step, artifact, cell, runtime.opset, static, images)
             chain.append(artifact.recipe.exporter)
             attempts += artifact.attempts
             seconds += artifact.seconds
@@ -257,30 +244,53 @@ class _Line:
         known = params if isinstance(params, int) else None
         return Ready(artifact, reference, tuple(chain), tuple(attempts), seconds, known, tuple(made))
 
-    def _step(self, step: route.Step, source: Artifact, cell: Cell, opset: int | None, static: bool) -> Artifact:
+    def _calibration(self, cell: Cell, step: route.Step, source: Artifact) -> Artifact | None:
+        """Calibration images as `source`, which tells the data config, takes them; None where the step watches none."""
+        if cell.calibration is None or not any(
+            step.makes in registry.exporter_class(name).calibrated for name in step.exporters
+        ):
+            return None
+        asked = calibration_images.order(source, self.backbone, cell.calibration)
+
+        def make(folder: Path) -> Export:
+            self.tell(f"{self.backbone.name}: calibration images")
+            with self._worker("calibration") as worker:
+                reply = worker.ask(
+                    "calibration", EXPORT_TIMEOUT_S, order=codec.encode(asked), artifact=codec.encode(source),
+                    backbone=codec.encode(self.backbone), folder=str(folder),
+                )  # fmt: skip
+            return codec.decode(Export, reply)
+
+        return self.cache.get_or_make(asked.recipe, calibration_images.FORMAT, make)
+
+    def _step(
+        self, step: route.Step, source: Artifact, cell: Cell, opset: int | None, static: bool, images: Artifact | None
+    ) -> Artifact:
         """Try the step's exporters in turn, each with a dynamic batch first where it can and may."""
         attempts: list[Attempt] = []
+        errors: list[BackbenchError] = []
         for name in step.exporters:
             exporter = registry.exporter_class(name)
             batches: list[int | None] = [cell.batch] if static or not exporter.dynamic_batch else [None, cell.batch]
             if any(spec.shape and isinstance(spec.shape[0], int) for spec in source.inputs) and source.format != "timm":
                 batches = [cell.batch]  # the source is static already
             for batch in batches:
-                want = Request(step.makes, batch, opset, cell.device, dict(exporter.options))
+                options = {**exporter.options, **cell.exports.get(name, {})}
+                watched = images if step.makes in exporter.calibrated else None
+                want = Request(step.makes, batch, opset, cell.device, options, watched)
                 try:
                     registry.check_installed(name, exporter.needs)
                     return self._export(name, source, step.target, want, tuple(attempts))
                 except StoreFailed:
                     raise  # no exporter's fault, and none would fare better
                 except BackbenchError as error:
-                    attempts.append(
-                        Attempt(
-                            f"{name} ({'dynamic batch' if batch is None else f'batch {batch}'})",
-                            error.message,
-                        )
-                    )
-        if len(attempts) == 1:
-            raise ExportFailed(f"{attempts[0].exporter} failed: {attempts[0].reason}", f"its log: {self.log}")
+                    errors.append(error)
+                    how = "dynamic batch" if batch is None else f"batch {batch}"
+                    attempts.append(Attempt(f"{name} ({how})", error.message))
+        if len({error.message for error in errors}) == 1:
+            if isinstance(errors[0], MissingLibrary):
+                raise errors[0]
+            raise ExportFailed(f"{name} failed: {errors[0].message}", errors[0].hint or f"its log: {self.log}")
         said = "; ".join(f"{a.exporter}: {a.reason}" for a in attempts)
         raise ExportFailed(
             f"no exporter made {step.target} {step.makes} from {step.source}: {said}", f"log: {self.log}"
@@ -301,6 +311,10 @@ class _Line:
             "source": source_digest(*_own_modules(exporter.__module__))
         }
         options = codec.encode(want)
+        options.pop("calibration")
+        images = want.calibration
+        watched: Mapping[str, JSON] = {"calibration": calibration_images.told(images)} if images is not None else {}
+        options |= watched  # where the images lie is no part of the recipe
         if exporter.portable:
             options.pop("device")
         else:
@@ -318,7 +332,9 @@ class _Line:
                     want=codec.encode(want),
                     folder=str(folder),
                 )
-            return codec.decode(Export, reply)
+            made = codec.decode(Export, reply)
+            chosen: Mapping[str, JSON] = {"options": dict(want.options)} if want.options else {}
+            return replace(made, details={**made.details, **watched, **chosen})
 
         return self.cache.get_or_make(recipe, target, make, attempts)
 

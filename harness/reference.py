@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,9 +28,9 @@ def make(artifact: Artifact, backbone: Backbone, folder: Path, count: int) -> Ex
     """
     import numpy as np
 
-    inputs = {spec.name: _input(spec, artifact, backbone, count) for spec in artifact.inputs}
+    inputs = {spec.name: generated(spec, artifact, backbone, count) for spec in artifact.inputs}
     outputs, made_with = _torch(artifact, inputs) if artifact.format == "timm" else _onnx(artifact, inputs)
-    _refuse_useless(outputs)
+    _refuse_useless(outputs, artifact)
     np.savez(folder / INPUTS, **inputs)
     np.savez(folder / OUTPUTS, **outputs)
     (folder / ABOUT).write_text(json.dumps({"made_with": made_with}))
@@ -51,7 +51,7 @@ def made_with(folder: Path) -> str:
     return str(json.loads(about.read_text())["made_with"]) if about.exists() else "unknown"
 
 
-def _input(spec: TensorSpec, artifact: Artifact, backbone: Backbone, count: int) -> Any:
+def generated(spec: TensorSpec, artifact: Artifact, backbone: Backbone, count: int) -> Any:
     """Images where the input is one, else seeded numbers; dynamic sizes become the backbone's input size."""
     import numpy as np
 
@@ -123,17 +123,40 @@ def _onnx(artifact: Artifact, inputs: Mapping[str, Any]) -> tuple[dict[str, Any]
     return dict(zip(names, arrays, strict=True)), made_with
 
 
-def _refuse_useless(outputs: Mapping[str, Any]) -> None:
+def _refuse_useless(outputs: Mapping[str, Any], artifact: Artifact) -> None:
     import numpy as np
 
     for name, array in outputs.items():
         if not np.isfinite(array).all():
-            raise ReferenceUseless(f"the reference output {name!r} holds NaN or infinity", "check the weights")
+            weights = list(_weights_not_finite(artifact))
+            named = f"{len(weights)} weights do: {', '.join(weights[:3])}{', …' if len(weights) > 3 else ''}"
+            why = f": {named}" if weights else ", though all weights are finite: it overflows"
+            raise ReferenceUseless(f"the reference output {name!r} holds NaN or infinity{why}", "check the weights")
     if all(variation(array) < LEAST_VARIATION for array in outputs.values()):
         raise ReferenceUseless(
             "the outputs barely differ between different inputs: comparing with them would pass anything",
             "give trained weights: --weights pretrained or --weights PATH",
         )
+
+
+def _weights_not_finite(artifact: Artifact) -> Iterator[str]:
+    """Names of the weights that hold NaN or infinity; none where the libraries to look at them are missing."""
+    import importlib.util
+
+    import numpy as np
+
+    if artifact.format == "timm":
+        from harness.backbone import load as load_model
+
+        held = {name: tensor.float().numpy() for name, tensor in load_model(artifact).state_dict().items()}
+    elif importlib.util.find_spec("onnx"):
+        import onnx
+
+        tensors = onnx.load(artifact.path).graph.initializer
+        held = {tensor.name: np.asarray(onnx.numpy_helper.to_array(tensor), np.float32) for tensor in tensors}
+    else:
+        held = {}
+    yield from (name for name, array in held.items() if not np.isfinite(array).all())
 
 
 def variation(array: Any) -> float:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from harness import api
-from harness.errors import BackbenchError, MissingLibrary, PluginConflict, UnknownName
+from harness.errors import BackbenchError, MissingLibrary, PlanInvalid, PluginConflict, UnknownName
 
 Kind = Literal["exporters", "runtimes"]
 _BASES: Mapping[Kind, type] = {"exporters": api.Exporter, "runtimes": api.Runtime}
@@ -88,6 +88,14 @@ def did_you_mean(name: str, known: Any, otherwise: str) -> str:
     """`did you mean 'resnet50'?` where something known is near, else `otherwise`."""
     near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
     return f"did you mean {' or '.join(repr(n) for n in near)}?" if near else otherwise
+
+
+def check_options(name: str, known: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Raise `PlanInvalid` for an option that the plug-in `name` does not know."""
+    for option in given:
+        if option not in known:
+            hint = did_you_mean(option, known, f"it knows: {', '.join(known) or 'none'}")
+            raise PlanInvalid(f"{name} has no option {option!r}", hint)
 
 
 def runtime_class(name: str) -> type[api.Runtime]:

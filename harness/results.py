@@ -100,6 +100,13 @@ COLUMNS: Mapping[str, Column] = {
     "device": Column("", "device", lambda _, r: r.cell.device),
     "threads": Column("", "threads an inference may use", lambda _, r: r.cell.threads),
     "options": Column("", "runtime options that differ from the defaults", lambda _, r: dict(r.cell.options)),
+    "exports": Column("", "exporter options that differ from the defaults", lambda _, r: dict(r.cell.exports)),
+    "calibration": Column(
+        "", "what a quantiser watched: source, number of images, seed, digest", lambda _, r: _detail(r, "calibration")
+    ),
+    "int8_layers": Column(
+        "", "share of its convolutions and matrix products that run in int8, where it is told", lambda _, r: _int8(r)
+    ),
     "python": Column("", "interpreter of its worker, where it is not Backbench's own", lambda _, r: r.cell.python),
     "label": Column("", "`control` for the A/A twin of the baseline", lambda _, r: r.cell.label),
     "outcome": Column("", "ok, unsupported, failed, crashed, timed_out or wrong_output", lambda _, r: r.outcome),
@@ -224,6 +231,15 @@ COLUMNS: Mapping[str, Column] = {
     "artifact": Column("", "sha256 of the artifact", _of("artifact", "digest")),
     "chain": Column("", "exporters that made it", lambda _, r: " > ".join(r.artifact.chain) if r.artifact else None),
 }
+
+
+def _detail(record: Record, name: str) -> object:
+    return record.artifact.details.get(name) if record.artifact else None
+
+
+def _int8(record: Record) -> float | None:
+    heavy = record.facts.heavy_layers if record.facts else {}
+    return heavy.get("int8", 0) / sum(heavy.values()) if heavy else None
 
 
 def load(paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:

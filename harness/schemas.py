@@ -129,6 +129,7 @@ SCHEMAS: Mapping[str, Described] = {
     "list-models": Described("backbench list models --json", _listed("ListedModel")),
     "list-runtimes": Described("backbench list runtimes --json", _listed("ListedRuntime")),
     "list-exporters": Described("backbench list exporters --json", _listed("ListedExporter")),
+    "list-precisions": Described("backbench list precisions --json", _listed("ListedPrecisions")),
     "list-devices": Described("backbench list devices --json", _listed("ListedDevice")),
     "doctor": Described("backbench doctor --json", _listed("Diagnosis")),
 }

@@ -68,6 +68,24 @@ class RulesSpec(Strict):
     patience: Seconds = 60.0
 
 
+class CalibrationSpec(Strict):
+    """What quantisers watch; see `harness.model.Calibration`."""
+
+    folder: str = ""
+    images: int = Field(default=64, ge=1, le=100_000)
+    seed: int = 1_000_003
+
+
+class ToleranceSpec(Strict):
+    """Limits of one precision that differ from the defaults of `harness.verify`."""
+
+    rel_l2: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    median_rel_l2: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    cosine: float | None = Field(default=None, ge=-1, le=1)
+    top1_agreement: float | None = Field(default=None, ge=0, le=1)
+    max_abs: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+
+
 def _named(value: Any) -> Any:
     """A bare string stands for an entry of that name."""
     return {"name": value} if isinstance(value, str) else value
@@ -87,7 +105,9 @@ class Spec(Strict):
     weights: str = "random"
     input_size: int = Field(default=0, ge=0, le=8192)
     baseline: str = ""
-    tolerances: dict[Precision, dict[str, float]] = {}
+    calibration: CalibrationSpec = CalibrationSpec()
+    exporters: dict[str, dict[str, JsonValue]] = {}
+    tolerances: dict[Precision, ToleranceSpec] = {}
     rules: RulesSpec = RulesSpec()
 
 

@@ -204,7 +204,7 @@ def _check_runtimes(source: str, targets: Sequence[Target]) -> None:
     faults = []
     for target in targets:
         try:
-            plan.check_options(
+            registry.check_options(
                 target.asked.runtime, registry.runtime_class(target.asked.runtime).options, target.asked.options
             )
         except PlanInvalid as error:

@@ -48,7 +48,7 @@ class Worker:
             "memory": self.memory, "close": self.close, "devices": self.devices, "export": self.export,
             "snapshot": self.snapshot, "inspect": self.inspect, "reference": self.reference, "models": self.models,
             "overhead": self.overhead, "graph": self.graph, "cost": self.cost, "rate": self.rate,
-            "diverge": self.diverge, "belongs_to": self.belongs_to,
+            "diverge": self.diverge, "belongs_to": self.belongs_to, "calibration": self.calibration,
             "preprocess": self.preprocess, "predict": self.predict,
         }  # fmt: skip
         return handlers[op](**fields)
@@ -66,9 +66,10 @@ class Worker:
         before = usage.rss_bytes()
         import_s = _import(runtime, plugin.needs)
         begin = time.perf_counter()
-        session = plugin().open(codec.decode(model.Artifact, artifact), asked)
+        given = codec.decode(model.Artifact, artifact)
+        session = plugin().open(given, asked)
         load_s = time.perf_counter() - begin
-        self._bench = measure.Bench(session, *measure.batches(inputs, asked.batch))
+        self._bench = measure.Bench(session, *measure.batches(_as_taken(inputs, given), asked.batch))
         first_s = self._bench.first()
         loaded, peak = (
             usage.rss_bytes(),
@@ -234,11 +235,26 @@ class Worker:
         where = codec.decode(ceilings.Place, place)
         return rates.gemm(where, method, Path(folder)) if kind == "gemm" else rates.bandwidth(where)
 
+    def calibration(self, order: Any, artifact: Any, backbone: Any, folder: str) -> object:
+        """Prepare calibration images in `folder`."""
+        from harness import calibration_images, codec, model
+
+        source, asked = codec.decode(model.Artifact, artifact), codec.decode(calibration_images.Order, order)
+        files = [Path(file) for file in asked.files]
+        made = calibration_images.make(source, codec.decode(model.Backbone, backbone), asked.asked, files, Path(folder))
+        return calibration_images.export(made, source, asked.about)
+
     def models(self) -> object:
         """The names that timm knows."""
         from harness import backbone as backbones
 
         return backbones.names()
+
+
+def _as_taken(inputs: Mapping[str, Any], artifact: Any) -> Mapping[str, Any]:
+    """Reference inputs in the types that the artifact takes: an fp16 graph may take fp16 images."""
+    types = {spec.name: spec.dtype for spec in artifact.inputs}
+    return {name: array.astype(types.get(name, array.dtype), copy=False) for name, array in inputs.items()}
 
 
 def _pace(data: Any) -> Any:

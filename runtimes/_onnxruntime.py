@@ -12,6 +12,7 @@ from harness.api import (
     JSON,
     Artifact,
     Facts,
+    LayerTime,
     OpenFailed,
     Precision,
     ProfiledInference,
@@ -22,7 +23,7 @@ from harness.api import (
     first_line,
 )
 from runtimes._onnx_file import content
-from runtimes._ort_profile import deciding, profiled
+from runtimes._ort_profile import deciding, heavy_layers, profiled
 
 if TYPE_CHECKING:
     from harness.api import Array
@@ -106,7 +107,7 @@ class OnnxRuntimeSession(Session):
         import onnxruntime as ort
 
         options = self._session.get_session_options()
-        precision, layer_precisions, unknown = self._precisions()
+        precision, executed, unknown = self._precisions()
         placed = placement(self._session)
         settings = {
             "inter_op_num_threads": options.inter_op_num_threads,
@@ -125,7 +126,8 @@ class OnnxRuntimeSession(Session):
             device=self._setup.device.id,
             providers=tuple(self._session.get_providers()),
             placement=placed,
-            layer_precisions=layer_precisions,
+            layer_precisions=dict(Counter(layer.precision for layer in executed)),
+            heavy_layers=dict(heavy_layers(executed)),
             threads=self._threads(options.intra_op_num_threads),
             versions={"onnxruntime": ort.__version__},
             settings=settings,
@@ -136,8 +138,8 @@ class OnnxRuntimeSession(Session):
         only_cpu = [name for name, _ in self._providers] == ["CPUExecutionProvider"]
         return asked if self._pool is None or not only_cpu else self._pool + 1
 
-    def _precisions(self) -> tuple[Precision | None, Mapping[str, int], str]:
-        """What the kernels run in, executed layers by type, and why it is unknown.
+    def _precisions(self) -> tuple[Precision | None, Sequence[LayerTime], str]:
+        """What the kernels run in, the executed layers where they had to be looked at, and why it is unknown.
 
         float32 weights are proof. For others only the executed kernels are: the CPU provider runs fp16 graphs in
         float between casts, and the convolutions of a QDQ graph that it cannot fuse in float too (both measured).
@@ -145,15 +147,15 @@ class OnnxRuntimeSession(Session):
         try:
             found = content(Path(self._artifact.path))
         except (OSError, ValueError) as error:
-            return None, {}, first_line(error)
+            return None, (), first_line(error)
         floats = _FLOATS & set(found.elements)
         if not found.quantised and floats <= {"float"}:
-            return ("fp32", {}, "") if floats else (None, {}, "the graph has no weights")
+            return ("fp32", (), "") if floats else (None, (), "the graph has no weights")
         try:
             executed = self.profile(1)[-1].layers
         except Unsupported as error:
-            return None, {}, error.message
-        return deciding(executed), dict(Counter(layer.precision for layer in executed)), ""
+            return None, (), error.message
+        return deciding(executed), executed, ""
 
     def profile(self, inferences: int) -> Sequence[ProfiledInference]:
         """Kernel times, in a process of its own with ONNX Runtime's profiler on."""

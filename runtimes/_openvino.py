@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -91,6 +91,7 @@ class OpenVinoSession(Session):
         devices = settings.get("EXECUTION_DEVICES", "")
         return Facts(
             precision=deciding(layers),
+            heavy_layers=heavy_layers(layers),
             device=self._setup.device.id,
             providers=tuple(devices) if isinstance(devices, list) else (str(devices),),
             layer_precisions=dict(Counter(layer.precision for layer in layers)),
@@ -178,7 +179,7 @@ def layers_of(compiled: Any) -> Mapping[str, Layer]:
             names = (name.removesuffix("/WithoutBiases") for name in info.get("originalLayersNames", "").split(","))
             found[str(node.friendly_name)] = Layer(
                 info["layerType"],
-                info["runtimePrecision"],
+                _precision(info),
                 info.get("outputLayouts", "").split(",")[0],
                 info.get("primitiveType", ""),
                 tuple(dict.fromkeys(filter(None, names))),
@@ -200,12 +201,31 @@ def _times(counters: Sequence[Any], executed: Mapping[str, Layer], device: str) 
     )  # fmt: skip
 
 
-def deciding(layers: Iterable[Layer]) -> Precision | None:
-    """The precision of most convolutions and matrix products: they are what a precision is chosen for."""
-    named = [(layer.kind.lower().replace("_", ""), _RUN_IN.get(layer.precision.lower())) for layer in layers]
-    heavy = Counter(precision for kind, precision in named if kind in _HEAVY)
-    counted = heavy or Counter(precision for _, precision in named)
-    return counted.most_common(1)[0][0] if counted else None
+def _precision(info: Mapping[str, str]) -> str:
+    """The precision of the kernel (`brgconv_avx512_f32`), where its name tells.
+
+    `runtimePrecision` alone would not do: of an IR with fp16 weights it says f16 for convolutions that the CPU plug-in runs
+    in f32 (2026.4).
+    """
+    suffix = info.get("primitiveType", "").rpartition("_")[2].lower()
+    return suffix if suffix in _RUN_IN else info["runtimePrecision"]
+
+
+def heavy_layers(layers: Iterable[Layer]) -> Mapping[str, int]:
+    """The convolutions and matrix products per precision; one that has no name here counts under OpenVINO's own."""
+    heavy = [layer for layer in layers if layer.kind.lower().replace("_", "") in _HEAVY]
+    return dict(Counter(_RUN_IN.get(layer.precision.lower(), layer.precision) for layer in heavy))
+
+
+def deciding(layers: Collection[Layer]) -> Precision | None:
+    """The precision of the convolutions and matrix products: they are what a precision is chosen for.
+
+    int8 as soon as one of them runs in it, because a quantiser leaves layers out on purpose (`heavy_layers` counts them);
+    else that of most.
+    """
+    counted = heavy_layers(layers) or Counter(_RUN_IN.get(layer.precision.lower(), "") for layer in layers)
+    most = "int8" if counted.get("int8") else max(counted, key=lambda name: counted[name], default="")
+    return next((known for known in _RUN_IN.values() if known == most), None)
 
 
 def memory_format(layers: Iterable[Layer]) -> str | None:

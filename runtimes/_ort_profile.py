@@ -80,10 +80,21 @@ def _layer(event: Mapping[str, Any], begin_us: float) -> LayerTime:
     )
 
 
+def heavy_layers(times: Sequence[LayerTime]) -> Mapping[str, int]:
+    """The convolutions and matrix products per precision; one that has no name here counts under the ONNX type."""
+    heavy = [layer for layer in times if any(part in layer.kind for part in _HEAVY)]
+    return Counter(_precision(layer) or layer.precision for layer in heavy)
+
+
 def deciding(times: Sequence[LayerTime]) -> Precision | None:
-    """The precision of most convolutions and matrix products; None where there are none, or it is another type."""
-    heavy = Counter(_precision(layer) for layer in times if any(part in layer.kind for part in _HEAVY))
-    return heavy.most_common(1)[0][0] if heavy else None
+    """The precision of the convolutions and matrix products; None where there are none, or it is another type.
+
+    int8 as soon as one of them runs in it, because a quantiser leaves layers out on purpose (`heavy_layers` counts them);
+    else that of most.
+    """
+    counted = heavy_layers(times)
+    most = "int8" if counted.get("int8") else max(counted, key=lambda name: counted[name], default="")
+    return next((known for known in _RUN_IN.values() if known == most), None)
 
 
 def _precision(layer: LayerTime) -> Precision | None:

@@ -10,6 +10,7 @@ from harness.api import (
     Clock,
     Device,
     Facts,
+    Format,
     OpenFailed,
     Precision,
     ProfiledInference,
@@ -29,8 +30,15 @@ if TYPE_CHECKING:
 class TorchRuntime(Runtime):
     """What eager and compiled PyTorch share: the devices, the precisions, the way a model is placed."""
 
-    accepts = ("timm",)
-    precisions: ClassVar = {"cpu": ("fp32", "bf16"), "cuda": ("fp32", "tf32", "fp16", "bf16")}
+    accepts: ClassVar[tuple[Format, ...]] = ("timm",)
+    precisions: ClassVar = {"cpu": ("fp32", "fp16", "bf16"), "cuda": ("fp32", "tf32", "fp16", "bf16")}
+    refuses: ClassVar = {
+        "cpu": {
+            "tf32": "TF32 is a mode of NVIDIA's tensor cores",
+            "int8": "PyTorch's int8 (PT2E) computes in float until Inductor has lowered it: take torch_compile",
+        },
+        "cuda": {"int8": "torchao's PT2E quantizer makes programs for x86 processors: take an ONNX runtime"},
+    }
     casts: ClassVar = {"tf32": "fp32", "fp16": "fp32", "bf16": "fp32"}
     needs: ClassVar = {"torch": "torch", "timm": "timm"}
     process_sd = 0.025
@@ -72,7 +80,7 @@ class TorchSession(Session):
         self._format = torch.channels_last if setup.options["channels_last"] else torch.contiguous_format
         self._dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(setup.precision, torch.float32)
         try:
-            model = load_timm(artifact).to(device=self._where, dtype=self._dtype, memory_format=self._format)
+            model = self._load().to(device=self._where, dtype=self._dtype, memory_format=self._format)
         except (RuntimeError, OSError) as error:
             raise OpenFailed(
                 f"PyTorch cannot load the model on {setup.device.id}: {first_line(error)}", "see the worker's log"
@@ -80,6 +88,9 @@ class TorchSession(Session):
         self._model = self._call = model
         self._inputs: list[Any] = []
         self._result: Any = None
+
+    def _load(self) -> Any:
+        return load_timm(self._artifact)
 
     def compile(self, **options: Any) -> None:
         """Compile the model, and let the compilation happen now: it belongs to loading."""
@@ -142,6 +153,8 @@ class TorchSession(Session):
         settings = {
             "interop_threads": torch.get_num_interop_threads(),
             "mkldnn": torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled,
+            "mkldnn_fp16": torch.ops.mkldnn._is_mkldnn_fp16_supported(),  # else PyTorch's own, much slower kernels
+            "mkldnn_bf16": torch.ops.mkldnn._is_mkldnn_bf16_supported(),
             "cpu_capability": torch.backends.cpu.get_cpu_capability(),
             "fp32_precision": _fp32_precision(torch),
             "tf32_matmul": torch.backends.cuda.matmul.allow_tf32,
@@ -154,7 +167,7 @@ class TorchSession(Session):
         }
         return Facts(
             precision=self._precision(),
-            device=str(next(self._model.parameters()).device),
+            device=str([*self._model.parameters(), *self._inputs][0].device),
             threads=torch.get_num_threads(),
             memory_format=self._memory_format(self._model.parameters()),
             versions=self._versions(),

@@ -10,6 +10,7 @@ from runtimes._openvino import OpenVinoSession, said
 
 _KINDS: Mapping[str, str] = {"CPU": "cpu", "GPU": "intel-gpu", "NPU": "intel-npu"}
 _NAMES: Mapping[str, str] = {kind: name for name, kind in _KINDS.items()}
+NO_TF32 = "TF32 is a mode of NVIDIA's tensor cores"
 _HINTS: Mapping[Precision, str] = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
 _CAPABILITIES: Mapping[Precision, str] = {"fp32": "FP32", "bf16": "BF16", "fp16": "FP16", "int8": "INT8"}
 
@@ -18,11 +19,20 @@ class OpenVino(Runtime):
     """OpenVINO's own runtime, with every property that matters set explicitly and read back."""
 
     accepts = ("openvino-ir", "onnx")
-    # fp16 is absent on the CPU: the hint f16 runs in bf16 or fp32 there (measured), which would be a false label.
     precisions: ClassVar = {
         "cpu": ("fp32", "bf16", "int8"), "intel-gpu": ("fp32", "fp16", "int8"), "intel-npu": ("fp16", "int8"),
     }  # fmt: skip
-    casts: ClassVar = {"bf16": "fp32", "fp16": "fp32"}
+    refuses: ClassVar = {
+        "cpu": {
+            "fp16": "its CPU plug-in runs the hint f16 in bf16 or fp32 (measured), and an fp16 IR likewise",
+            "tf32": NO_TF32,
+        },
+        "intel-gpu": {"bf16": "its GPU plug-in computes in f32 and f16", "tf32": NO_TF32},
+        "intel-npu": {
+            "fp32": "the NPU computes in f16 and i8", "bf16": "the NPU computes in f16 and i8", "tf32": NO_TF32,
+        },
+    }  # fmt: skip
+    casts: ClassVar = {"bf16": "fp32"}
     needs: ClassVar = {"openvino": "openvino"}
     static_batch = ("intel-npu",)
     options: ClassVar = {

@@ -15,9 +15,14 @@ class OrtCpu(Runtime):
     """ONNX Runtime's CPU execution provider, threads explicit, inputs and outputs bound."""
 
     accepts = ("onnx",)
-    # Measured on 1.32: an fp16 graph runs every Conv and Gemm as float kernels between casts (slower than fp32), which
-    # would be a false label; a bf16 graph does not open.
     precisions: ClassVar = {"cpu": ("fp32", "int8")}
+    refuses: ClassVar = {
+        "cpu": {
+            "fp16": "it runs an fp16 graph's Conv and Gemm as float kernels between casts, slower than fp32 (1.32)",
+            "bf16": "its CPU provider has no bf16 kernels: such a graph does not open (1.32)",
+            "tf32": "TF32 is a mode of NVIDIA's tensor cores",
+        }
+    }  # fmt: skip
     needs: ClassVar = {"onnxruntime": "onnxruntime"}
     options: ClassVar = {"graph_optimization": "all", "spinning": True, "mem_pattern": True, "arena": True}
 

@@ -20,6 +20,8 @@ class Trtexec(Runtime):
 
     accepts = ("onnx",)
     precisions: ClassVar = {"cuda": ("fp32", "tf32", "fp16", "bf16", "int8")}
+    # TensorRT takes no zero points: weights and activations in symmetric int8.
+    asks: ClassVar = {"onnx_int8": {"activations": "int8", "symmetric": True}}
     casts: ClassVar = {"tf32": "fp32"}
     # `duration_s`: how long trtexec measures each time that its samples are used up.
     options: ClassVar = {

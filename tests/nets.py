@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness import backbone, cache, reference, registry
-from harness.model import Artifact, Backbone, Recipe, Request
+from harness import backbone, cache, calibration_images, reference, registry
+from harness.model import JSON, Artifact, Backbone, Calibration, Precision, Recipe, Request
 
 if TYPE_CHECKING:
     from harness.api import Array
@@ -21,12 +21,30 @@ def snapshot(asked: Backbone, folder: Path) -> Artifact:
     return cache.seal(backbone.make(asked, folder), folder, "timm", Recipe("timm", ""), 0.0)
 
 
-def exported(name: str, source: Artifact, folder: Path, batch: int | None = None) -> Artifact:
-    """What the exporter `name` makes of `source` in fp32."""
+def exported(
+    name: str,
+    source: Artifact,
+    folder: Path,
+    batch: int | None = None,
+    precision: Precision = "fp32",
+    images: Artifact | None = None,
+    **options: JSON,
+) -> Artifact:
+    """What the exporter `name` makes of `source`, with its default options but for those given."""
     exporter = registry.exporter_class(name)
+    assert set(options) <= set(exporter.options)
     folder.mkdir(parents=True, exist_ok=True)
-    export = exporter().export(source, Request("fp32", batch, options=dict(exporter.options)), folder)
+    chosen = {**exporter.options, **options}
+    export = exporter().export(source, Request(precision, batch, options=chosen, calibration=images), folder)
     return cache.seal(export, folder, exporter.target, Recipe(name, source.digest), 0.0)
+
+
+def watched_images(source: Artifact, asked: Backbone, folder: Path, count: int = 16) -> Artifact:
+    """Generated calibration images as `source` takes them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    made = calibration_images.make(source, asked, Calibration(images=count), (), folder)
+    export = calibration_images.export(made, source, {"source": "generated", "images": count})
+    return cache.seal(export, folder, calibration_images.FORMAT, Recipe(calibration_images.FORMAT, ""), 0.0)
 
 
 def referenced(source: Artifact, asked: Backbone, folder: Path, count: int = 4) -> tuple[Array, Mapping[str, Array]]:

@@ -9,19 +9,23 @@ from typing import Any
 import click
 
 from harness import registry
-from harness.listed import ListedDevice, ListedExporter, ListedModel, ListedRuntime
+from harness.listed import ListedDevice, ListedExporter, ListedModel, ListedPrecisions, ListedRuntime
+from harness.model import PRECISIONS
 
-KINDS = ("models", "runtimes", "exporters", "devices")
+KINDS = ("models", "runtimes", "exporters", "devices", "precisions")
 
 
-@click.command("list", short_help="List models, runtimes, exporters or devices.")
+@click.command("list", short_help="List models, runtimes, exporters, devices or precisions.")
 @click.argument("kind", type=click.Choice(KINDS))
 @click.argument("pattern", default="*", metavar="[PATTERN]")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def command(kind: str, pattern: str, as_json: bool) -> None:
-    """List what can be measured (`models [PATTERN]`), with (`runtimes`, `exporters`) and on (`devices`)."""
+    """List what can be measured (`models [PATTERN]`), with (`runtimes`, `exporters`) and on (`devices`).
+
+    `precisions [RUNTIME]` tells in which precisions each runtime executes on each device, and why not in others.
+    """
     listed: Mapping[str, Callable[[str], Sequence[Any]]] = {
-        "models": _models, "runtimes": _runtimes, "exporters": _exporters, "devices": _devices,
+        "models": _models, "runtimes": _runtimes, "exporters": _exporters, "devices": _devices, "precisions": _precisions,
     }  # fmt: skip
     rows = [dataclasses.asdict(row) for row in listed[kind](pattern)]
     if as_json:
@@ -31,8 +35,17 @@ def command(kind: str, pattern: str, as_json: bool) -> None:
     elif kind == "models":
         for row in rows:
             click.echo(row["model"])
+    elif kind == "precisions":
+        _show([_flat(row) for row in rows])
     else:
         _show(rows)
+
+
+def _flat(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A line for each precision, in the order in which they are known."""
+    refused = {name: f"unsupported: {why}" for name, why in row["unsupported"].items()}
+    said = {**row["ok"], **refused}
+    return {"name": row["name"], "state": row["state"], **{name: said[name] for name in PRECISIONS if name in said}}
 
 
 def _show(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -80,6 +93,21 @@ def _exporters(pattern: str) -> list[ListedExporter]:
         state, install = _state(exporter.needs)
         makes, precisions = f"{exporter.source} → {exporter.target}", tuple(exporter.precisions)
         rows.append(ListedExporter(name, state, install, makes, precisions, dict(exporter.options), _about(exporter)))
+    return rows
+
+
+def _precisions(pattern: str) -> list[ListedPrecisions]:
+    from harness import precisions
+
+    rows = []
+    for name in _matching(list(registry.found("runtimes")), pattern):
+        entries = [entry for entry in precisions.table() if entry.runtime == name]
+        for device in dict.fromkeys(entry.device for entry in entries):
+            mine = [entry for entry in entries if entry.device == device]
+            ok = {e.precision: e.how for e in mine if e.chain is not None}
+            unsupported = {e.precision: e.reason or "not declared" for e in mine if e.chain is None}
+            state, _ = _state(registry.runtime_class(name).needs)
+            rows.append(ListedPrecisions(f"{name} on {device}", state, ok, unsupported))
     return rows
 
 

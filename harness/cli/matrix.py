@@ -53,6 +53,21 @@ def _option_pair(ctx: click.Context, param: click.Parameter, values: tuple[str, 
     return options
 
 
+def _tolerance_pair(
+    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
+) -> Mapping[str, dict[str, float]]:
+    """`int8.rel_l2=0.2` pairs as precision -> limit -> value; the plan's check knows which there are."""
+    limits: dict[str, dict[str, float]] = {}
+    for text in values:
+        left, _, right = text.partition("=")
+        precision, _, name = left.partition(".")
+        try:
+            limits.setdefault(precision, {})[name] = float(right)
+        except ValueError:
+            raise click.BadParameter(f"{text!r} is not PRECISION.LIMIT=VALUE, such as int8.rel_l2=0.2") from None
+    return limits
+
+
 def matrix_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say what is measured; commands that measure share them."""
     for option in reversed(_MATRIX):
@@ -104,8 +119,23 @@ _MATRIX = (
         "options",
         multiple=True,
         callback=_option_pair,
-        metavar="RUNTIME.OPTION=VALUE",
-        help="An option of a runtime (see: backbench list runtimes).",
+        metavar="NAME.OPTION=VALUE",
+        help="An option of a runtime or an exporter (see: backbench list runtimes, backbench list exporters).",
+    ),
+    click.option(
+        "--calib",
+        metavar="FOLDER",
+        help="Images that int8 quantisers watch, prepared as the backbone wants them. Default: generated images.",
+    ),
+    click.option("--calib-images", type=click.IntRange(1), help="How many of them. Default: 64."),
+    click.option(
+        "--tolerance",
+        "tolerances",
+        multiple=True,
+        callback=_tolerance_pair,
+        metavar="PRECISION.LIMIT=VALUE",
+        help="How far outputs may be from PyTorch's: rel_l2, median_rel_l2, cosine, top1_agreement, max_abs "
+        "(int8.rel_l2=0.2); may be repeated. Defaults: docs/precision.md.",
     ),
     click.option("--threads", type=click.IntRange(1), help="Threads per inference. Default: one per physical core."),
     click.option("--cpus", metavar="LIST", help="Pin every worker to these processors (0-3)."),
@@ -203,21 +233,48 @@ def _override(data: Mapping[str, Any], matrix: Mapping[str, Any]) -> dict[str, A
     if rules:
         given = merged.get("rules")
         merged["rules"] = {**(given if isinstance(given, dict) else {}), **rules}
+    watched = {"folder": matrix["calib"], "images": matrix["calib_images"]}
+    _override_mapping(merged, "calibration", {key: value for key, value in watched.items() if value is not None})
+    for precision, limits in matrix["tolerances"].items():
+        _override_mapping(merged, "tolerances", {precision: limits})
+    _override_exporters(merged, matrix)
     _override_runtimes(merged, matrix)
     return merged
+
+
+def _override_mapping(merged: dict[str, Any], key: str, given: Mapping[str, Any]) -> None:
+    """Put `given` over what the file has under `key`, two levels deep; a file's mistake stays for the check to report."""
+    held = merged.get(key, {})
+    if not given or not isinstance(held, dict):
+        return
+    merged[key] = held | {
+        name: {**held[name], **value} if isinstance(value, Mapping) and isinstance(held.get(name), dict) else value
+        for name, value in given.items()
+    }
+
+
+def _override_exporters(merged: dict[str, Any], matrix: Mapping[str, Any]) -> None:
+    from harness import registry
+
+    for name, options in matrix["options"].items():
+        if name in registry.found("exporters"):
+            _override_mapping(merged, "exporters", {name: options})
 
 
 def _override_runtimes(merged: dict[str, Any], matrix: Mapping[str, Any]) -> None:
     if matrix["runtimes"]:
         merged["runtimes"] = list(matrix["runtimes"])
-    if not matrix["options"]:
+    from harness import registry
+
+    options_of = {name: given for name, given in matrix["options"].items() if name not in registry.found("exporters")}
+    if not options_of:
         return
     listed = merged.get("runtimes", [])
     if not isinstance(listed, list):
         return  # a mistake, which the check of the whole plan reports with its line
     entries: list[Any] = [{"name": entry} if isinstance(entry, str) else copy.copy(entry) for entry in listed]
     named: list[dict[str, Any]] = [entry for entry in entries if isinstance(entry, dict)]
-    for runtime, options in matrix["options"].items():
+    for runtime, options in options_of.items():
         if runtime not in [entry.get("name") for entry in named]:
             raise PlanInvalid(
                 f"an option is given for {runtime!r}, which the plan does not measure", f"add -r {runtime}"

@@ -1,0 +1,84 @@
+"""ONNX in fp32 to ONNX in int8: static quantisation to QDQ form by `onnxruntime.quantization`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from exporters._onnx_quantise import Feed, culprit, operators, prepared
+from harness.api import Artifact, Export, Exporter, ExportFailed, Request, calibration_inputs, first_line, onnx_export
+
+METHODS = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile", "distribution": "Distribution"}
+TYPES = {"uint8": "QUInt8", "int8": "QInt8"}
+
+
+class OnnxInt8(Exporter):
+    """ONNX Runtime's quantiser: weights per channel, activations by the ranges that calibration images show."""
+
+    source = "onnx"
+    target = "onnx"
+    precisions = ("int8",)
+    reads: ClassVar = {"int8": "fp32"}
+    calibrated = ("int8",)
+    needs: ClassVar = {"onnx": "onnx", "onnxruntime": "onnxruntime"}
+    options: ClassVar = {
+        "method": "minmax", "percentile": 99.99, "per_channel": True, "activations": "uint8", "symmetric": False,
+        "reduce_range": False, "operators": [], "exclude": [],
+    }  # fmt: skip
+
+    def export(self, source: Artifact, want: Request, folder: Path) -> Export:
+        """Fold constants, infer shapes, watch the images, quantise. TensorRT needs `activations=int8 symmetric=true`."""
+        from onnxruntime import quantization as ort
+
+        options = want.options
+        method = _one_of(METHODS, "method", options["method"])
+        images = Feed(calibration_inputs(want), want.batch)
+        file = folder / "model.onnx"
+        source_file, inference = prepared(source, folder)
+        extra: dict[str, Any] = {"ActivationSymmetric": options["symmetric"], "CalibStridedMinMax": images.stride}
+        if method == "Percentile":
+            extra["CalibPercentile"] = options["percentile"]
+        try:
+            ort.quantize_static(
+                str(source_file),
+                str(file),
+                images,
+                op_types_to_quantize=_names(options["operators"]) or operators(source_file),
+                nodes_to_exclude=_names(options["exclude"]),
+                per_channel=options["per_channel"],
+                reduce_range=options["reduce_range"],
+                activation_type=getattr(ort.QuantType, _one_of(TYPES, "activations", options["activations"])),
+                weight_type=ort.QuantType.QInt8,
+                calibrate_method=getattr(ort.CalibrationMethod, method),
+                extra_options=extra,
+            )
+        except Exception as error:
+            node = culprit(error)
+            where = f" at node {node.name!r} ({node.op_type})" if node else ""
+            hint = f"leave it in fp32: -o 'onnx_int8.exclude=[\"{node.name}\"]'" if node else "see the log"
+            raise ExportFailed(f"onnxruntime's quantiser failed{where}: {first_line(error)}", hint) from error
+        source_file.unlink()
+        return _checked(onnx_export(file, want.batch, source), file, inference)
+
+
+def _one_of(known: dict[str, str], name: str, given: object) -> str:
+    if given not in known:
+        raise ExportFailed(f"{name}={given!r} is none of {', '.join(known)}", "see: backbench list exporters onnx_int8")
+    return known[str(given)]
+
+
+def _names(given: Any) -> list[str]:
+    return [given] if isinstance(given, str) else list(given)
+
+
+def _checked(export: Export, file: Path, inference: str) -> Export:
+    """Refuse a graph in which nothing was quantised; count what was."""
+    from dataclasses import replace
+
+    import onnx
+
+    nodes = onnx.load(str(file), load_external_data=False).graph.node
+    quantised = sum(node.op_type == "QuantizeLinear" for node in nodes)
+    if not quantised:
+        raise ExportFailed("the quantiser quantised nothing", "do `operators` and `exclude` leave anything?")
+    return replace(export, details={**export.details, "quantized_tensors": quantised, "shape_inference": inference})
