@@ -37,7 +37,8 @@ def given(cell: Cell, steps: Sequence[route.Step], spec: Spec) -> Cell:
         for name in step.exporters:
             exporter = registry.exporter_class(name)
             watches = watches or step.makes in exporter.calibrated
-            said = {**asks.get(name, {}), **spec.exporters.get(name, {})}
+            asked: dict[str, JSON] = json.loads(json.dumps(spec.exporters.get(name, {})))
+            said = {**asks.get(name, {}), **asked}
             options = {k: v for k, v in sorted(said.items()) if v != exporter.options[k]}
             chosen |= {name: json.loads(json.dumps(options))} if options else {}
     return replace(cell, exports=chosen, calibration=_calibration(spec) if watches else None)

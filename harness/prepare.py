@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -11,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness import calibration_images, codec, registry, route
+from harness import calibration_images, codec, recipes, registry, route
 from harness.cache import Cache, sha256
 from harness.errors import BackbenchError, ExportFailed, MissingLibrary, StoreFailed, UnknownName, Unsupported
 from harness.launch import Worker
@@ -306,20 +305,8 @@ class _Line:
     def _export(
         self, name: str, source: Artifact, target: str, want: Request, attempts: tuple[Attempt, ...]
     ) -> Artifact:
-        exporter = registry.exporter_class(name)
-        versions = dict(registry.versions(exporter.needs)) | {
-            "source": source_digest(*_own_modules(exporter.__module__))
-        }
-        options = codec.encode(want)
-        options.pop("calibration")
-        images = want.calibration
-        watched: Mapping[str, JSON] = {"calibration": calibration_images.told(images)} if images is not None else {}
-        options |= watched  # where the images lie is no part of the recipe
-        if exporter.portable:
-            options.pop("device")
-        else:
-            options["belongs_to"] = self._belongs_to(name, want.device)
-        recipe = Recipe(name, source.digest, options, versions)
+        portable = registry.exporter_class(name).portable
+        recipe = recipes.recipe_of(name, source, want, {} if portable else self._belongs_to(name, want.device))
 
         def make(folder: Path) -> Export:
             self.tell(f"{self.backbone.name}: {name}")
@@ -334,13 +321,6 @@ class _Line:
                 )
             made = codec.decode(Export, reply)
             chosen: Mapping[str, JSON] = {"options": dict(want.options)} if want.options else {}
-            return replace(made, details={**made.details, **watched, **chosen})
+            return replace(made, details={**made.details, **recipes.watched(want), **chosen})
 
         return self.cache.get_or_make(recipe, target, make, attempts)
-
-
-def _own_modules(module: str) -> Sequence[str]:
-    """A plug-in's module, and the modules with an underscore that it takes things from."""
-    package = module.rpartition(".")[0]
-    parts = {str(getattr(item, "__module__", "")) for item in vars(sys.modules[module]).values()}
-    return (module, *sorted(part for part in parts if package and part.startswith(f"{package}._")))

@@ -1,0 +1,37 @@
+"""The recipe of an artifact: what its cache key is computed from, so that equal recipes give equal artifacts."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+
+from harness import calibration_images, codec, registry
+from harness.memo import source_digest
+from harness.model import JSON, Artifact, Recipe, Request
+
+
+def recipe_of(name: str, source: Artifact, want: Request, belongs_to: Mapping[str, JSON]) -> Recipe:
+    """How exporter `name` makes `want` from `source`; `belongs_to` is the device of an artifact that is not portable."""
+    exporter = registry.exporter_class(name)
+    digest = source_digest(*_own_modules(exporter.__module__))
+    options = codec.encode(want)
+    options.pop("calibration")
+    options |= watched(want)  # where the images lie is no part of the recipe
+    if exporter.portable:
+        options.pop("device")
+    else:
+        options["belongs_to"] = belongs_to
+    return Recipe(name, source.digest, options, dict(registry.versions(exporter.needs)) | {"source": digest})
+
+
+def watched(want: Request) -> Mapping[str, JSON]:
+    """The calibration images as the recipe tells them: number, method, digest; nothing where none are wanted."""
+    images = want.calibration
+    return {"calibration": calibration_images.told(images)} if images is not None else {}
+
+
+def _own_modules(module: str) -> Sequence[str]:
+    """A plug-in's module, and the modules with an underscore that it takes things from."""
+    package = module.rpartition(".")[0]
+    parts = {str(getattr(item, "__module__", "")) for item in vars(sys.modules[module]).values()}
+    return (module, *sorted(part for part in parts if package and part.startswith(f"{package}._")))
