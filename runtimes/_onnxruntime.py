@@ -45,6 +45,8 @@ class OnnxRuntimeSession(Session):
 
     def __init__(self, artifact: Artifact, setup: Setup, providers: Providers) -> None:
         """Open with explicit options. Raises `OpenFailed` where a provider that was asked for is not in use."""
+        import onnxruntime  # noqa: F401 - before threads are counted: the import may start some
+
         self._artifact, self._setup, self._providers = artifact, setup, providers
         before = _tasks()
         self._session = create(artifact.path, session_options(setup.threads, setup.options), providers)

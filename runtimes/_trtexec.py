@@ -41,7 +41,9 @@ class Tool:
             if place and os.access(place, os.X_OK) and Path(place).is_file():
                 return cls(place)
         where = (
-            f"TRTEXEC={given} is no program" if given else "there is no trtexec on the PATH, nor where JetPack puts it"
+            f"TRTEXEC={given} is no program"
+            if given
+            else "trtexec is not installed: it is neither on the PATH nor where JetPack puts it"
         )
         raise MissingLibrary(
             where, "on a Jetson: sudo apt install libnvinfer-bin; elsewhere set TRTEXEC=/path/to/trtexec"

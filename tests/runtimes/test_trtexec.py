@@ -164,7 +164,7 @@ def test_where_there_is_none_the_message_says_what_brings_it(monkeypatch: pytest
     monkeypatch.delenv("TRTEXEC")
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(_trtexec, "_PLACES", ())
-    with pytest.raises(MissingLibrary, match="no trtexec on the PATH"):
+    with pytest.raises(MissingLibrary, match="trtexec is not installed"):
         Trtexec().devices()
 
 
