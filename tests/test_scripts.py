@@ -40,7 +40,7 @@ def _calls(project: Path) -> list[str]:
 
 def test_it_installs_from_the_pinned_versions(project: Path) -> None:
     assert _install(project).returncode == 0
-    assert "-c constraints/pinned.txt -e .[cpu,export,openvino,report]" in _calls(project)[0]
+    assert "-c constraints/pinned.txt -e .[cpu,export,openvino,quantize,report]" in _calls(project)[0]
 
 
 def test_it_does_nothing_when_nothing_changed(project: Path) -> None:

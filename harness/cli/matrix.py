@@ -182,7 +182,8 @@ def blank() -> dict[str, Any]:
     def nothing() -> None: ...
 
     options: list[click.Option] = matrix_options(nothing).__click_params__  # type: ignore[attr-defined]
-    return {str(option.name): () if option.multiple else None for option in options}
+    pairs = {option.name for option in options if option.callback is not None}  # each collects a mapping
+    return {str(o.name): {} if o.name in pairs else () if o.multiple else None for o in options}
 
 
 def resolve(source: str | None, matrix: Mapping[str, Any]) -> Plan:
