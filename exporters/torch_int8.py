@@ -32,8 +32,10 @@ class TorchInt8(Exporter):
     def export(self, source: Artifact, want: Request, folder: Path) -> Export:
         """Capture, insert observers, watch the images one by one, convert, and capture the result again."""
         import torch
-        from torchao.quantization.pt2e import quantize_pt2e
-        from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
+
+        with quiet_warnings():  # importing them already warns of what torch deprecated
+            from torchao.quantization.pt2e import quantize_pt2e
+            from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
 
         # 0 and 1 are specialised while capturing, so that a dynamic batch is captured with 2.
         size = 2 if want.batch is None else want.batch

@@ -51,7 +51,9 @@ def parquet(reported: Sequence[Reported]) -> bytes:
 
     rows = [results.row(one.run, record) for one in reported for record in one.records]
     table = pd.DataFrame(rows, columns=list(results.COLUMNS))
-    table["options"] = [json.dumps(options, sort_keys=True) for options in table["options"]]
+    for name in table.columns:
+        if any(isinstance(value, Mapping) for value in table[name]):
+            table[name] = [None if value is None else json.dumps(value, sort_keys=True) for value in table[name]]
     file = io.BytesIO()
     try:
         table.to_parquet(file, engine="pyarrow", index=False)
