@@ -259,7 +259,8 @@ def _runners_up(fits: Sequence[Candidate], pick: Candidate | None) -> tuple[Runn
     for axis in AXES:
         others = [c for c in fits if c is not pick and axis in c.figures]
         if pick is not None and others:
-            found.append(RunnerUp(axis, min(others, key=lambda c: (_key(c, axis), _tie_break(c)))))
+            best = min(_key(c, axis) for c in others)
+            found.append(RunnerUp(axis, min((c for c in others if _key(c, axis) == best), key=_tie_break)))
     return tuple(found)
 
 

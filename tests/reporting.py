@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness import codec, store
 from harness.model import Backbone, Burst, Cell, Precision
-from harness.record import ArtifactNote, Finding, Interval, Latency, Record, Samples
+from harness.record import ArtifactNote, Finding, Interval, Latency, Memory, Record, Samples
 from tests import making
 
 NAMES = ("resnet50", "Größe_für_Fußgänger", "画像認識_小", "</script><b>x", "a|b & c")
@@ -35,6 +35,12 @@ def _record(cell: Cell, base: Cell, slowness: float, params: int, number: int, d
     gain = 1.0 if cell == base else draw.uniform(0.8, 4)
     note = ArtifactNote("onnx", cell.precision, "0" * 64, ("onnx_dynamo",), (), {"params": params})
     made = making.record(cell, slowness / gain, gain)
+    made = replace(
+        made,
+        memory=Memory(
+            4 * params, 30_000_000, 90_000_000 + 5 * params, round(99_000_000 + draw.uniform(5, 9) * params), None
+        ),
+    )
     spread = {scope: _with_interval(found) for scope, found in made.latency.items()}
     made = replace(made, artifact=note, baseline=codec.key(base), baseline_title=base.title, latency=spread)
     if cell == base:

@@ -38,9 +38,11 @@ def split(folders: Iterable[Path]) -> tuple[list[Path], list[Accuracy]]:
 def joined(records: Sequence[Record], accuracies: Sequence[Accuracy]) -> tuple[Record, ...]:
     """Records with the measured accuracy of the same artifact, run the same way, else with a published one."""
     known = {key: one for one in accuracies if one.top1 is not None and (key := _key(one))}
-    return tuple(
-        replace(r, accuracy=_note(known[key]) if known and (key := _key(r)) in known else of_tag(r)) for r in records
-    )
+    return tuple(_with(r, _note(known[key]) if known and (key := _key(r)) in known else of_tag(r)) for r in records)
+
+
+def _with(record: Record, note: AccuracyNote | None) -> Record:
+    return record if note is None and record.accuracy is None else replace(record, accuracy=note)
 
 
 def _key(of: Record | Accuracy) -> str:

@@ -70,9 +70,12 @@ def page(reported: Sequence[Reported], folders: Sequence[Path] = ()) -> str:
     cells = points.of(reported, folders)
     drawings = charts.draw(cells, tails.read(folders, cells))
     fixed = _fixed(reported, cells, drawings)
+    many = len(cells) > LISTED[-1]
+    ranked, summed = (listing.ranked(cells), listing.summary(cells)) if many else (cells, None)
     size = 0
     for limit in LISTED:
-        made = _render(fixed, cells, limit)
+        table = listing.of(cells, ranked, limit)
+        made = _render({**fixed, "listing": table, "summary": summed if table.remark else None})
         size = len(made.encode())
         if size < LIMIT:
             return made
@@ -92,16 +95,14 @@ def _fixed(reported: Sequence[Reported], cells: Sequence[Point], drawings: Seque
     }  # fmt: skip
 
 
-def _render(fixed: Mapping[str, Any], cells: Sequence[Point], limit: int) -> str:
+def _render(values: Mapping[str, Any]) -> str:
     try:
         from jinja2 import Environment, StrictUndefined
     except ImportError as error:
         raise charts.missing("Jinja2") from error
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string((files("harness.report") / "page" / "report.html.j2").read_text("utf-8"))
-    table = listing.of(cells, limit)
-    summed = listing.summary(cells) if table.remark else None
-    return template.render(**fixed, listing=table, summary=summed) + "\n"
+    return template.render(values) + "\n"
 
 
 def _counts(cells: Sequence[Point]) -> str:

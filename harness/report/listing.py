@@ -13,6 +13,8 @@ from harness.units import show_bytes, show_ms, show_seconds
 
 REASON = 400
 """Letters of a reason that a row shows."""
+REASONS = 250
+"""Reasons of failures that come before the fastest cells."""
 
 
 @dataclass(frozen=True)
@@ -132,9 +134,9 @@ _ALWAYS = ("backbone", "runtime", "verdict", "latency ms")
 _FILTERED = {"runtime": "runtime", "precision": "precision", "batch": "batch", "verdict": "verdict"}
 
 
-def of(cells: Sequence[Point], limit: int) -> Listing:
-    """The table of at most `limit` cells."""
-    listed = _listed(cells, limit)
+def of(cells: Sequence[Point], ranked: Sequence[Point], limit: int) -> Listing:
+    """The table of all cells, or of the first `limit` of the `ranked` where there are more."""
+    listed = cells if len(cells) <= limit else ranked[:limit]
     columns = [c for c in _ALL if c.title in _ALWAYS or any(c.read(p).words not in ("–", "") for p in listed)]
     columns = [
         c for c in columns if c.title not in ("precision", "batch") or len({c.read(p).words for p in listed}) > 1
@@ -158,14 +160,13 @@ def _natural(words: str) -> tuple[int, float, str]:
     return (0, float(words), "") if words.replace(".", "", 1).isdigit() else (1, 0.0, words)
 
 
-def _listed(cells: Sequence[Point], limit: int) -> Sequence[Point]:
-    if len(cells) <= limit:
-        return cells
+def ranked(cells: Sequence[Point]) -> tuple[Point, ...]:
+    """All cells, those first that a table shows where it cannot show all."""
     leading = [p for members in points.contexts(cells).values() for p in points.best(members)]
     failures = {(p.verdict, p.why): p for p in reversed(cells) if not p.measured}
     fastest = sorted((p for p in cells if p.measured), key=lambda p: p.latency_ms or 0.0)
-    first = {p.id: p for p in [*leading, *list(failures.values())[: limit // 4], *fastest]}
-    return list(first.values())[:limit]
+    first = [*leading, *list(failures.values())[:REASONS], *fastest, *cells]
+    return tuple({point.id: point for point in first}.values())
 
 
 def summary(cells: Sequence[Point], most: int = 60) -> Summary:

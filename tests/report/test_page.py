@@ -188,7 +188,7 @@ def test_without_altair_nothing_but_the_error_is_made(monkeypatch: pytest.Monkey
 
 def test_columns_that_say_nothing_are_left_out() -> None:
     cells = points.of([content.Reported(making.run(), (making.record(),))])
-    titles = [column.title for column in listing.of(cells, 10).columns]
+    titles = [column.title for column in listing.of(cells, cells, 10).columns]
     assert "accuracy" not in titles
     assert "batch" not in titles
     assert "latency ms" in titles
