@@ -24,7 +24,7 @@ def faults(spec: Spec) -> list[BackbenchError]:
     try:
         calibration_images.choose(_calibration(spec))
     except BackbenchError as error:
-        found.append(error)
+        found.append(PlanInvalid(error.message, error.hint))
     return found
 
 

@@ -51,7 +51,7 @@ def _entry(name: str, kind: str, precision: Precision) -> Entry:
     try:
         steps = route.find(registry.exporter_classes(), "timm", runtime, precision)
     except Unsupported as error:
-        return Entry(name, kind, precision, None, error.message)
+        return Entry(name, kind, precision, None, error.message.partition(" (reached")[0])
     cast = runtime.casts.get(precision)
     return Entry(name, kind, precision, tuple(s.exporters[0] for s in steps), f"cast from {cast}" if cast else "")
 

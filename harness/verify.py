@@ -26,11 +26,12 @@ class Tolerance:
     """In the output's own unit, which differs between backbones: None, the default, is no limit."""
 
 
-# Defaults: about twice the worst of correct artifacts of seven timm backbones (docs/precision.md has each figure), with
-# random weights, which are the hardest: many near ties, and outputs whose size differs twentyfold between images. fp32 was
-# off by up to 3e-6, fp16 by 9e-3, bf16 by 7e-2. int8 by 0.87 where a range cut off one rare image whose output is the
-# largest, so that there the median of single images counts (worst: 0.38; an artifact with useless ranges: 3 to 8), and top-1
-# only tells agreement from chance. TF32 rounds products to as many bits as fp16, and was not measured.
+# Defaults: one and a half to two times the worst of correct artifacts of seven timm backbones (each figure is in
+# docs/precision.md), with random weights, which are the hardest: many near ties, and outputs whose size differs twentyfold
+# between images. fp32 was off by up to 3e-6, fp16 by 9e-3, bf16 by 7e-2. int8 was off by 0.87 where a range cut off one rare
+# image whose output is the largest: there the median of single images decides (worst 0.38), the others only catch what is no
+# longer the backbone (useless ranges: rel_l2 of 3 to 8), and top-1 only tells agreement from chance. TF32 rounds products to
+# as many bits as fp16, and was not measured.
 DEFAULTS: Mapping[Precision, Tolerance] = {
     "fp32": Tolerance(1e-3, 0.99999, 0.99),
     "tf32": Tolerance(1e-2, 0.9999, 0.85),

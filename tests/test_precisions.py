@@ -113,7 +113,7 @@ def test_what_would_be_ignored_is_refused() -> None:
 
 
 def test_calibration_images_that_nobody_watches_are_refused(tmp_path: object) -> None:
-    with pytest.raises(BackbenchError, match=f"the calibration folder {tmp_path} holds no images"):
+    with pytest.raises(PlanInvalid, match=f"the calibration folder {tmp_path} holds no images"):
         _resolve(runtimes=["ort_cpu"], precisions=["int8"], calibration={"folder": str(tmp_path)})
 
 

@@ -138,6 +138,19 @@ def test_outputs_that_are_not_finite_are_refused(nodes: Nodes, tmp_path: Path) -
         reference.make(source, Backbone("net", path=source.path), tmp_path, 4)
 
 
+def test_weights_that_are_not_finite_are_named(tmp_path: Path) -> None:
+    import torch
+
+    snapshot = nets.snapshot(SMALL, tmp_path / "timm")
+    file = Path(snapshot.path) / "weights.pt"
+    weights = torch.load(file, weights_only=True)
+    name = next(iter(weights))
+    weights[name].view(-1)[0] = float("nan")
+    torch.save(weights, file)
+    with pytest.raises(ReferenceUseless, match=f"NaN or infinity: 1 weights do: {name}"):
+        reference.make(snapshot, SMALL, tmp_path, 2)
+
+
 def test_variation_does_not_depend_on_the_outputs_size() -> None:
     outputs = np.random.default_rng(0).normal(size=(8, 10))
     assert reference.variation(outputs * 1e6) == pytest.approx(reference.variation(outputs))

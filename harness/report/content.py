@@ -33,6 +33,9 @@ def rows(records: Sequence[Record]) -> list[tuple[str, ...]]:
 def _row(record: Record) -> tuple[str, ...]:
     cell = record.cell
     runtime = cell.runtime + "".join(f" {k}={v}" for k, v in sorted(cell.options.items()))
+    runtime += "".join(
+        f" {name}.{k}={v}" for name, given in sorted(cell.exports.items()) for k, v in sorted(given.items())
+    )
     if cell.device != "cpu":
         runtime += f" ({cell.device})"
     if cell.label:
