@@ -22,6 +22,10 @@ class Answers:
     labels: tuple[int, ...]
     top: Top
 
+    def only(self, images: Sequence[int]) -> Answers:
+        """The answers to some of the images."""
+        return Answers(tuple(self.labels[i] for i in images), tuple(self.top[i] for i in images))
+
     def first(self) -> list[int]:
         """The class of each image."""
         return [row[0] if row else WRONG for row in self.top]

@@ -64,6 +64,11 @@ def candidates(used: DataConfig, own: DataConfig | None) -> dict[str, tuple[tupl
     return different
 
 
+def worth_probing(few: Answers, here: Answers) -> bool:
+    """Whether another normalisation did better on the first few images, so that more are worth their time."""
+    return sum(few.right()) > sum(here.right())
+
+
 def of_preprocessing(
     used: DataConfig, own: DataConfig | None, pretrained: bool, here: Answers, probes: Sequence[Probe]
 ) -> list[Finding]:

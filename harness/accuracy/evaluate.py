@@ -33,8 +33,8 @@ from harness.station import Station
 _STEP_S = 1.0
 """About the length of a request of predictions, so that progress moves."""
 _STEP_IMAGES = 4096
-_PROBED = 400
-"""Images on which other normalisations are tried."""
+_PROBED, _PROBED_FIRST = 400, 40
+"""Images on which other normalisations are tried; all of them only where the first few speak for one."""
 
 
 @dataclass(frozen=True)
@@ -258,15 +258,19 @@ class Asked:
         assert wanted is not None
         number = min(_PROBED, len(rows))
         some = [i * len(rows) // number for i in range(number)]
-        labels = tuple(mine.labels[i] for i in some)
-        here = Answers(labels, tuple(mine.top[i] for i in some))
+        few = some[:: max(1, number // _PROBED_FIRST)]
         probes = []
         for name, (mean, std) in checks.candidates(wanted.config, wanted.own).items():
             config = replace(wanted.config, mean=mean, std=std)
-            top = _predict(station, images.file, [rows[i] for i in some], config)
-            probes.append(Probe(name, mean, std, Answers(labels, top)))
+
+            def under(chosen: Sequence[int], config: DataConfig = config) -> Answers:
+                top = _predict(station, images.file, [rows[i] for i in chosen], config)
+                return Answers(tuple(mine.labels[i] for i in chosen), top)
+
+            if checks.worth_probing(under(few), mine.only(few)):
+                probes.append(Probe(name, mean, std, under(some)))
         pretrained = station.cell.backbone.weights == "pretrained"
-        return checks.of_preprocessing(wanted.config, wanted.own, pretrained, here, probes)
+        return checks.of_preprocessing(wanted.config, wanted.own, pretrained, mine.only(some), probes)
 
     def _predict(self, station: Station, images: ImageFile, rows: Sequence[int], wanted: Wanted, name: str) -> Top:
         top: list[tuple[int, ...]] = []

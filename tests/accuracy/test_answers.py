@@ -107,6 +107,12 @@ def test_another_normalisation_that_is_far_better_is_told() -> None:
     assert found.advice.startswith("repeat with --mean 0.5 --std 0.5")
 
 
+def test_more_images_are_asked_only_where_the_first_speak_for_another_normalisation() -> None:
+    here = random_answers(0.5)
+    assert checks.worth_probing(random_answers(1.0).only(range(40)), here.only(range(40)))
+    assert not checks.worth_probing(here, here)
+
+
 def test_a_changed_preprocessing_is_a_caution_only_where_timms_is_known_to_be_right() -> None:
     used, own = DataConfig((3, 8, 8), crop_pct=1.0), DataConfig((3, 8, 8))
     (found,) = checks.of_preprocessing(used, own, True, random_answers(0.5), [])

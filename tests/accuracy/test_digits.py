@@ -54,6 +54,34 @@ def test_every_runtime_and_precision_that_is_here_keeps_the_digits_accuracy(
     assert [r.key for r in store.read(tmp_path / "out")] == [r.key for r in records]
 
 
+def test_a_calibration_on_dim_images_is_caught_and_explained(trained: Digits, artifacts: str, tmp_path: Path) -> None:
+    """Through the product: ranges chosen by images that are nearly black cut off what real ones hold."""
+    images, labels = digits.arrays()
+    digits.write_images(tmp_path / "dim", (images[:48] / 8).astype(np.uint8), labels[:48])
+    dim = {"folder": str(tmp_path / "dim"), "images": 48}
+    made = plan_of(digits.MODEL, str(trained.checkpoint), precisions=["fp32", "int8"], calibration=dim)
+    records = measure(made, trained.images, artifacts, tmp_path / "out", limit=300, overrides=OVERRIDES)
+    (quantised,) = [r for r in records if r.cell.precision == "int8" and r.cell.runtime == "ort_cpu"]
+    assert quantised.drop is not None, quantised.reason
+    assert quantised.drop.top1.high < -0.01
+    (found,) = quantised.findings
+    assert (found.check, found.level) == ("accuracy drop", "untrusted")
+    assert "calibrated with images 48, source dim" in found.seen
+    assert "--calib" in found.advice
+    assert report.verdict(quantised) == "untrusted"
+
+
+def test_a_calibration_on_constant_images_is_refused_by_name(trained: Digits, artifacts: str, tmp_path: Path) -> None:
+    digits.write_images(tmp_path / "flat", np.full((16, 32, 32), 90, np.uint8), range(16))
+    flat = {"folder": str(tmp_path / "flat"), "images": 16}
+    made = plan_of(digits.MODEL, str(trained.checkpoint), precisions=["fp32", "int8"], calibration=flat)
+    records = measure(made, trained.images, artifacts, tmp_path / "out", limit=30, overrides=OVERRIDES)
+    outcomes = {(r.cell.runtime, r.cell.precision): r.outcome for r in records}
+    assert outcomes["ort_cpu", "fp32"] == "ok"
+    assert outcomes["ort_cpu", "int8"] == "failed"
+    assert any("of one colour each" in record.reason for record in records)
+
+
 def test_every_onnx_exporter_keeps_the_answers(trained: Digits, artifacts: str, tmp_path: Path) -> None:
     asked = Backbone(digits.MODEL, weights=str(trained.checkpoint), input_size=digits.SIZE)
     source = nets.snapshot(asked, tmp_path / "snapshot")
