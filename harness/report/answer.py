@@ -53,6 +53,8 @@ def _answer(context: str, cells: Sequence[Point]) -> Answer:
             f"{len(found.unjudged):,} of {len(found.candidates):,} cells could not be judged: {reasons}{more}."
         )
     axes = [axis for axis in _SHOWN if any(axis in c.figures for c in found.front)]
+    if "accuracy" in axes and "params" in axes:  # both do not fit on a page, and size says much the same
+        axes.remove("params")
     return Answer(
         context, advice.headline(found) if found.pick else "No first choice: no cell could be judged.", found.reasons,
         f"Pareto front of {', '.join(found.question.words(axis) for axis in found.front_axes)}",
@@ -71,7 +73,7 @@ def _row(c: Candidate, found: Recommendation, axes: Sequence[Axis], members: Seq
     point = next(p for p in members if p.evidence is c.evidence)
     best = ["first choice"] if c is found.pick else []
     best += [found.question.words(axis) for axis in axes if _leads(c, axis, found.front)]
-    figures = (show(c, axis, found.question) for axis in axes)
+    figures = (point.accuracy_words if axis == "accuracy" else show(c, axis, found.question) for axis in axes)
     return (point.title, *figures, point.speedup_words, point.verdict, ", ".join(best) or "–")
 
 

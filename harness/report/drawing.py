@@ -59,7 +59,9 @@ class Domain:
         """The shape of a precision."""
         import altair as alt
 
-        shown = alt.Legend(title=None, orient="top") if len(self.precisions) > 1 else None
+        shown = (
+            alt.Legend(title=None, orient="top", symbolFillColor="currentColor") if len(self.precisions) > 1 else None
+        )
         return alt.Shape("precision:N", scale=alt.Scale(domain=list(self.precisions)), legend=shown)
 
 

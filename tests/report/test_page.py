@@ -112,6 +112,7 @@ def test_a_published_accuracy_is_marked_so_in_the_chart_the_caption_and_the_tabl
     made = html.page([reported])
     assert "Hollow marks: published of exactly these weights" in made
     assert "81.0% (published)" in made
+    assert "81.0% (published)" in made[made.index('id="answer"') : made.index('id="front"')]
     assert "-1.20 [-2.00, -0.40]" in made
     marks = [layer["mark"] for layer in _data(made)["specs"][0]["layer"]]
     assert any(mark["type"] == "point" and mark.get("filled") is False for mark in marks)
