@@ -9,13 +9,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Protocol
 
-from harness import codec, group, machine, roofline, stats
+from harness import codec, group, machine, stats
 from harness.cache import Cache
 from harness.launch import Worker
 from harness.memo import Memo
 from harness.model import Burst, Cell, Group
 from harness.prepare import prepare
 from harness.record import Plan, Record, Rules, Run
+from harness.roofline import distance as roofline
 from harness.schedule import Trace
 from harness.store import Store
 

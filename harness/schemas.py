@@ -46,7 +46,7 @@ def _report() -> Any:
 
 
 def _compare() -> Any:
-    from harness.comparison import Compared
+    from harness.comparing.comparison import Compared
 
     return Compared
 
@@ -58,25 +58,25 @@ def _selftest() -> Any:
 
 
 def _profile() -> Any:
-    from harness.profiling import Profiled
+    from harness.explaining.profiling import Profiled
 
     return Profiled
 
 
 def _diff() -> Any:
-    from harness.divergence import Divergence
+    from harness.explaining.divergence import Divergence
 
     return Divergence
 
 
 def _cost() -> Any:
-    from harness.cost import Counted
+    from harness.roofline.cost import Counted
 
     return list[Counted]
 
 
 def _ceilings() -> Any:
-    from harness.ceilings import Ceilings
+    from harness.roofline.ceilings import Ceilings
 
     return list[Ceilings]
 
@@ -95,7 +95,7 @@ def _predictions() -> Any:
 
 def _printed(name: str) -> Callable[[], Any]:
     def kind() -> Any:
-        from harness import printed
+        from harness.deciding import printed
 
         return getattr(printed, name)
 

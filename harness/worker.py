@@ -135,7 +135,7 @@ class Worker:
 
     def diverge(self, first: str, second: str, tolerance: float | None, size: int, given: str) -> object:
         """Where two ONNX files part."""
-        from harness import divergence
+        from harness.explaining import divergence
 
         return divergence.compare(Path(first), Path(second), tolerance, size, Path(given) if given else None)
 
@@ -224,13 +224,15 @@ class Worker:
 
     def cost(self, artifact: Any, batch: int, size: int, precision: Any) -> object:
         """Operations and bytes of an artifact, by its definition."""
-        from harness import codec, cost, model
+        from harness import codec, model
+        from harness.roofline import cost
 
         return cost.of(codec.decode(model.Artifact, artifact), batch, size, precision)
 
     def rate(self, kind: str, place: Any, folder: str, method: str = "") -> object:
         """A rate of this machine: `gemm` (by `method`) or `bandwidth`."""
-        from harness import ceilings, codec, rates
+        from harness import codec
+        from harness.roofline import ceilings, rates
 
         where = codec.decode(ceilings.Place, place)
         return rates.gemm(where, method, Path(folder)) if kind == "gemm" else rates.bandwidth(where)

@@ -62,7 +62,7 @@ class Bench:
         return self.prepared.ready[codec.key(self.cells[model, runtime])]
 
 
-def set_up(folder: Path, budget_s: float) -> Bench:
+def set_up(folder: Path, budget_s: float, processes: int) -> Bench:
     """Prepare all cells."""
     threads = machine.default_threads()
     cells = {(m, r): Cell(Backbone(m), r, threads=threads) for m in MODELS for r in RUNTIMES}
@@ -70,7 +70,7 @@ def set_up(folder: Path, budget_s: float) -> Bench:
     prepared = prepare({codec.key(c): c for c in cells.values()}, kept, folder, 1, lambda text: say(text))
     for error in prepared.failed.values():
         raise error
-    rules = Rules(budget_s=budget_s, target=0.0)
+    rules = Rules(budget_s=budget_s, target=0.0, processes=processes)
     settings = group.Settings(
         rules, folder, kept.folder / "runtimes", lambda *_: None, lambda *_: None, kept.folder / "machine"
     )
@@ -89,7 +89,7 @@ Measured = tuple[list[Record], list[Samples]]
 
 
 def interleaved(bench: Bench, model: str, seed: int) -> Measured:
-    """One independent repeat: fresh processes, all cells in turn."""
+    """One independent repeat: fresh processes, among which the budget is divided, and all cells in turn."""
     cells = tuple(bench.cells[model, r] for r in RUNTIMES)
     settings = replace(bench.settings, rules=replace(bench.settings.rules, seed=seed))
     return group.measure(Group("figures", cells, codec.key(cells[0])), bench.prepared, settings)
@@ -97,7 +97,7 @@ def interleaved(bench: Bench, model: str, seed: int) -> Measured:
 
 def back_to_back(bench: Bench, model: str, seed: int) -> Measured:
     """One repeat as others measure: each cell alone for its whole budget, one after another."""
-    rules = replace(bench.settings.rules, wait_s=0.0, seed=seed)
+    rules = replace(bench.settings.rules, wait_s=0.0, seed=seed, processes=1)
     records, samples = [], []
     for runtime in RUNTIMES:
         cell = bench.cells[model, runtime]
@@ -106,6 +106,11 @@ def back_to_back(bench: Bench, model: str, seed: int) -> Measured:
         records += found[0]
         samples += found[1]
     return records, samples
+
+
+def half_widths(records: Sequence[Record]) -> Mapping[str, float]:
+    """Of each speed-up's interval; nothing for cells that were not measured in turn."""
+    return {r.cell.runtime: r.speedup["compute"].ratio.half_width for r in records if r.speedup}
 
 
 def speedups(records: Sequence[Record]) -> Mapping[str, float]:
@@ -126,6 +131,7 @@ WAYS = {"interleaved": interleaved, "back to back": back_to_back}
 def repeatability(bench: Bench, repeats: int, ways: Sequence[str], record: Path | None) -> list[dict[str, object]]:
     """The ways side by side, alternated, so that the machine treats all alike. Each repeat is said as it comes."""
     found: dict[tuple[str, str], list[Mapping[str, float]]] = {}
+    widths: dict[tuple[str, str], list[Mapping[str, float]]] = {}
     mixed: dict[tuple[str, str], int] = {}
     for number in range(repeats):
         for model in MODELS:
@@ -133,6 +139,7 @@ def repeatability(bench: Bench, repeats: int, ways: Sequence[str], record: Path 
                 records, samples = WAYS[way](bench, model, number)
                 ratios = speedups(records)
                 found.setdefault((model, way), []).append(ratios)
+                widths.setdefault((model, way), []).append(half_widths(records))
                 unclear = any(s.mixed for r in records for s in r.speedup.values())
                 mixed[model, way] = mixed.get((model, way), 0) + unclear
                 say(f"{model}, {way}, {number + 1} of {repeats}: {json.dumps(ratios)}{' (mixed)' if unclear else ''}")
@@ -147,6 +154,9 @@ def repeatability(bench: Bench, repeats: int, ways: Sequence[str], record: Path 
             "way": way,
             "speedups": [round(ratios[runtime], 3) for ratios in repeated],
             "max_over_min": round(max(r[runtime] for r in repeated) / min(r[runtime] for r in repeated), 3),
+            "half_widths": [round(w[runtime], 4) for w in widths[model, way] if runtime in w],
+            "budget_s": bench.settings.rules.budget_s,
+            "processes": bench.settings.rules.processes if way == "interleaved" else 1,
             "mixed": mixed[model, way],
         }
         for (model, way), repeated in found.items()
@@ -315,6 +325,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--budget", type=float, default=10.0, help="seconds per cell")
+    parser.add_argument("--processes", type=int, default=4, help="of each cell, where cells are interleaved")
     parser.add_argument("--only", choices=("repeatability", "truth", "overhead", "company", "divided"))
     parser.add_argument("--ways", nargs="*", choices=list(WAYS), default=list(WAYS), help="of repeatability")
     parser.add_argument("--record", type=Path, help="keep the bursts of repeatability in this folder")
@@ -322,7 +333,7 @@ def main() -> None:
     args = parser.parse_args()
     figures: dict[str, object] = {"machine": machine.facts(), "versions": machine.versions()}
     with tempfile.TemporaryDirectory() as folder, run.alone(cache.root(), say):
-        bench = set_up(Path(folder), args.budget)
+        bench = set_up(Path(folder), args.budget, args.processes)
         if args.only in (None, "overhead"):
             figures["overhead_ns"] = run.overhead_ns(Path(folder))
         if args.only in (None, "truth"):

@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from harness import codec, pairing, store, summary
+from harness import codec, store, summary
+from harness.comparing import pairing
+from harness.comparing.pairing import Measured
 from harness.model import Backbone, Burst, Cell, Facts, Group
-from harness.pairing import Measured
 from harness.record import Plan, Record, Rules, Run, Samples
 from harness.schedule import Trace
 from tests import making
@@ -50,7 +51,7 @@ def run(
 
 
 def measured(name: str, script: Script = USUAL, **how: object) -> Measured:
-    """The same, as `harness.compare` takes it."""
+    """The same, as `harness.comparing.compare` takes it."""
     head, records, samples = run(name, script, **how)  # type: ignore[arg-type]
     return pairing.measured(name, head, records, samples, "compute")
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from harness.evidence import UNKNOWN, Accuracy, Evidence
+from harness.deciding.evidence import UNKNOWN, Accuracy, Evidence
 from harness.model import Backbone, Cell, Outcome, Trust
 from harness.record import ColdStart, Finding, Interval, Latency, Record
 from tests import making

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from harness import ceilings, codec, machine, rates, registry
-from harness.ceilings import Bandwidth, Ceilings, Place, Rate
+from harness import codec, machine, registry
 from harness.errors import OpenFailed, Unsupported, WorkerCrashed
 from harness.memo import Memo
+from harness.roofline import ceilings, rates
+from harness.roofline.ceilings import Bandwidth, Ceilings, Place, Rate
 
 FP32, INT8 = Place("cpu", "fp32", 1), Place("cpu", "int8", 1)
 

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import codec, compare, pairing, store
-from harness.comparison import Compared, Comparison
+from harness import codec, store
+from harness.comparing import compare, pairing
+from harness.comparing.comparison import Compared, Comparison
+from harness.comparing.judge import How
+from harness.comparing.pairing import Measured
 from harness.errors import NotComparable
-from harness.judge import How
 from harness.model import Backbone
-from harness.pairing import Measured
 from harness.record import Finding, Record
 from tests import comparing
 from tests.comparing import USUAL, measured

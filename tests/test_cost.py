@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import cost
 from harness.errors import SourceInvalid, Unsupported
-from harness.graph_cost import of_graph
 from harness.model import Backbone
+from harness.roofline import cost
+from harness.roofline.graph_cost import of_graph
 from tests import making, nets
 
 REAL = [

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import difference
-from harness.difference import Prior, Rounds
+from harness.comparing import difference
+from harness.comparing.difference import Prior, Rounds
 
 ROUNDS = st.lists(st.floats(-1, 1), min_size=1, max_size=15)
 SIDE = st.lists(st.lists(ROUNDS, min_size=1, max_size=3), min_size=1, max_size=3)

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from harness import layers
-from harness.layers import Layer, Profile
+from harness.explaining import layers
+from harness.explaining.layers import Layer, Profile
 from harness.model import GraphNode, LayerTime, ProfiledInference
 from tests import making
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from harness import intervals
-from harness.evidence import Accuracy
-from harness.figures import METRICS
-from harness.limits import Limit, judge
+from harness.deciding.evidence import Accuracy
+from harness.deciding.figures import METRICS
+from harness.deciding.limits import Limit, judge
 from tests import deciding
 
 MS = 1e6
@@ -124,7 +124,7 @@ def test_a_cold_start_is_decided_by_processes() -> None:
 
 
 def test_a_drop_in_accuracy_needs_both_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    from harness import figures
+    from harness.deciding import figures
 
     one = replace(deciding.evidence(), accuracy=Accuracy("measured", 0.75, 0.74, 0.76))
     monkeypatch.setattr(figures, "accuracy_of", lambda record: Accuracy("measured", 0.76, 0.75, 0.77))

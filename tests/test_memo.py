@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.ceilings import Rate
 from harness.errors import Unsupported
 from harness.memo import Memo, source_digest
+from harness.roofline.ceilings import Rate
 
 
 class _Made:
@@ -70,5 +70,5 @@ def test_a_value_that_shall_not_be_kept_is_made_again(tmp_path: Path) -> None:
 
 
 def test_changed_code_is_another_key() -> None:
-    assert source_digest("harness.memo") != source_digest("harness.cost")
+    assert source_digest("harness.memo") != source_digest("harness.roofline.cost")
     assert source_digest("harness.memo") == source_digest("harness.memo")

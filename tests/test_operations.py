@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from harness.operations import Node, Operations, Shape, operations
+from harness.roofline.operations import Node, Operations, Shape, operations
 
 
 def _of(kind: str, inputs: Sequence[Shape | None], output: Shape, **attributes: Any) -> tuple[int, int] | None:

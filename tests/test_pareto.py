@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.deciding.pareto import Direction, Point, dominates, front
 from harness.errors import PlanInvalid
-from harness.pareto import Direction, Point, dominates, front
 
 AXES: dict[str, Direction] = {"latency": "min", "accuracy": "max"}
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import rank
+from harness.comparing import rank
 
 NUMBERS = st.lists(st.integers(-20, 20).map(float), min_size=1, max_size=12)
 

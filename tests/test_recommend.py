@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.constraints import Constraint, Only, Within
-from harness.evidence import Evidence
-from harness.explain import explain
-from harness.limits import Limit
-from harness.recommend import Question, Recommendation, recommend
+from harness.deciding.constraints import Constraint, Only, Within
+from harness.deciding.evidence import Evidence
+from harness.deciding.explain import explain
+from harness.deciding.limits import Limit
+from harness.deciding.recommend import Question, Recommendation, recommend
 from tests.deciding import evidence
 
 MS = 1e6

@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from harness import cache, ceilings, codec, plan, roofline, run, spec, store
-from harness.ceilings import Arithmetic, Bandwidth, Ceilings, Place, Rate
+from harness import cache, codec, plan, run, spec, store
 from harness.cli import cli
-from harness.cost import Cost
 from harness.record import Record, Roofline
 from harness.report import content, forms, text
 from harness.report import roofline as report
+from harness.roofline import ceilings
+from harness.roofline import distance as roofline
+from harness.roofline.ceilings import Arithmetic, Bandwidth, Ceilings, Place, Rate
+from harness.roofline.cost import Cost
 from tests import making, test_run
 
 PLACE = Place("cpu", "fp32", 2)

@@ -12,10 +12,11 @@ import jsonschema
 import pytest
 from click.testing import CliRunner
 
-from harness import codec, compare, schemas
+from harness import codec, schemas
 from harness.cli import cli
+from harness.comparing import compare
+from harness.comparing.judge import How
 from harness.errors import UnknownName
-from harness.judge import How
 from harness.report import comparison, content, forms
 from tests import comparing, making
 

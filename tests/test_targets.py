@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import plan, targets
+from harness import plan
 from harness.catalog import Catalog
+from harness.deciding import targets
+from harness.deciding.targets import Targets
 from harness.errors import PlanInvalid
-from harness.targets import Targets
 from tests import deciding
 
 BROKEN = """\

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness import tensor_match
-from harness.tensor_match import Tensor
+from harness.explaining import tensor_match
+from harness.explaining.tensor_match import Tensor
 
 
 def _chain(*made: tuple[str, str, int]) -> list[Tensor]:

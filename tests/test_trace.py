@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from harness import layers, trace
-from harness.layers import Profile
+from harness.explaining import layers, trace
+from harness.explaining.layers import Profile
 from harness.model import LayerTime, ProfiledInference
 from tests import making
 

@@ -10,7 +10,7 @@ import click
 from harness.model import PRECISIONS, Precision
 
 if TYPE_CHECKING:
-    from harness.ceilings import Ceilings, Rate
+    from harness.roofline.ceilings import Ceilings, Rate
 
 
 @click.command("ceilings", short_help="Measure the machine's ceilings: arithmetic and memory bandwidth.")
@@ -38,8 +38,9 @@ def command(precisions: tuple[Precision, ...], threads: int | None, cpus: str, r
 
     Exit codes: 0 all were measured, 1 one could not be, 2 an option is wrong.
     """
-    from harness import cache, ceilings, codec, machine, plan, run
+    from harness import cache, codec, machine, plan, run
     from harness.memo import Memo
+    from harness.roofline import ceilings
 
     number, folder = plan.threads(threads or 0, cpus), cache.root()
     places = [ceilings.Place("cpu", precision, number, cpus) for precision in precisions or ("fp32",)]

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.matrix import Quantity, matrix_options
-from harness.comparable import FIELDS
+from harness.comparing.comparable import FIELDS
 from harness.errors import PlanInvalid
 from harness.model import SCOPES
 
 if TYPE_CHECKING:
-    from harness.comparison import Compared
-    from harness.judge import How
-    from harness.pairing import Measured
+    from harness.comparing.comparison import Compared
+    from harness.comparing.judge import How
+    from harness.comparing.pairing import Measured
     from harness.record import Plan
 
 FORMATS = ("text", "markdown", "json")
@@ -81,7 +81,7 @@ def command(
 
     Exit codes: 0 compared; 1 a run cannot be read or measured; 2 wrong usage, or nothing is comparable; 3 --fail-on met.
     """
-    from harness.judge import How
+    from harness.comparing.judge import How
 
     if not 0 < level < 1 or not effect > 0:
         raise click.UsageError("--effect and --level must be over 0")
@@ -117,7 +117,8 @@ def _tell(found: Compared, form: str, output: Path | None) -> None:
 
 
 def _read(folder: str, scope: Any) -> Measured:
-    from harness import pairing, store
+    from harness import store
+    from harness.comparing import pairing
 
     path = Path(folder)
     return pairing.measured(folder, store.read_run(path), store.read_records(path), store.read_samples(path), scope)
@@ -127,7 +128,7 @@ def _read(folder: str, scope: Any) -> Measured:
 
 
 def _kept(base: str | None, new: str | None, how: How, more: Mapping[str, Any]) -> Compared:
-    from harness import compare, live
+    from harness.comparing import compare, live
 
     told = [
         name for name, value in more.items() if value not in (None, False, "", (), {}) and not name.endswith("_repeat")
@@ -151,8 +152,9 @@ def _kept(base: str | None, new: str | None, how: How, more: Mapping[str, Any]) 
 def _live(base: str | None, new: str | None, how: How, more: Mapping[str, Any]) -> Compared:
     from rich.console import Console
 
-    from harness import interpreter, live
+    from harness import interpreter
     from harness.cli import run_command
+    from harness.comparing import live
 
     if more["base_repeat"] or more["new_repeat"] or how.force:
         raise click.UsageError("--live measures both sides alike: it takes no repeats and no --force-compare")
@@ -177,8 +179,8 @@ def _live(base: str | None, new: str | None, how: How, more: Mapping[str, Any]) 
 
 def _plan(base: str | None, new: str | None, how: How, more: Mapping[str, Any], pythons: tuple[str, str]) -> Plan:
     """The cells of both sides: as `backbench run` would plan them, opposed."""
-    from harness import live
     from harness.cli.matrix import resolve
+    from harness.comparing import live
 
     given = {
         name: value for name, value in more.items() if name not in ("python_a", "python_b", "out", "resume", "live")

@@ -10,8 +10,8 @@ import click
 from harness.model import PRECISIONS, Precision
 
 if TYPE_CHECKING:
-    from harness.cost import Cost
     from harness.model import Backbone
+    from harness.roofline.cost import Cost
 
 _SHOWN = 8
 
@@ -52,7 +52,7 @@ def command(
     Exit codes: 0 all were counted, 1 one could not be, 2 a name or an option is wrong.
     """
     from harness import codec
-    from harness.cost import Counted
+    from harness.roofline.cost import Counted
 
     counted = _count(models, batch, input_size or 0, precision)
     if as_json:
@@ -75,7 +75,7 @@ def _count(
     from harness.memo import Memo
     from harness.model import Cell
     from harness.prepare import countable
-    from harness.roofline import Counter
+    from harness.roofline.distance import Counter
 
     folder = cache.root()
     data = {"name": "cost", "backbones": list(models), "input_size": input_size}

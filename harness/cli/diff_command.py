@@ -13,7 +13,7 @@ from harness.errors import PlanInvalid
 from harness.model import PRECISIONS
 
 if TYPE_CHECKING:
-    from harness.divergence import Divergence
+    from harness.explaining.divergence import Divergence
     from harness.model import Precision
 
 TIMEOUT_S = 1800.0
@@ -122,7 +122,7 @@ def _tell(text: str) -> None:
 
 def _compare(first: Path, second: Path, size: int | None, tolerance: float | None, given: str) -> Divergence:
     from harness import cache, codec
-    from harness.divergence import DEFAULT_SIZE, Divergence
+    from harness.explaining.divergence import DEFAULT_SIZE, Divergence
     from harness.launch import Worker
 
     with Worker(cache.root() / "logs" / "diff.log", name="diff") as worker:

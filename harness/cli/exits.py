@@ -11,7 +11,7 @@ import click
 from harness.errors import BackbenchError, PlanInvalid, StoreFailed
 
 if TYPE_CHECKING:
-    from harness.evidence import Evidence
+    from harness.deciding.evidence import Evidence
 
 PASSED, FAILED, UNDECIDED = 0, 1, 2
 USAGE = 64

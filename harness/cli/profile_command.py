@@ -15,7 +15,7 @@ from harness.errors import PlanInvalid, StoreFailed
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from harness.profiling import Pass, Profiled
+    from harness.explaining.profiling import Pass, Profiled
     from harness.record import Record
 
 BUDGET_S = 3.0
@@ -85,8 +85,8 @@ def _refuse_unwritable(path: Path | None) -> None:
 
 
 def _of_matrix(matrix: Mapping[str, Any], inferences: int, console: Console) -> Profiled:
-    from harness import profiling
     from harness.cli.progress import Progress
+    from harness.explaining import profiling
 
     runtimes = matrix["runtimes"]
     chosen = dict(matrix) | ({"budget": BUDGET_S} if matrix["budget"] is None else {})
@@ -100,8 +100,9 @@ def _of_matrix(matrix: Mapping[str, Any], inferences: int, console: Console) -> 
 def _of_run(
     folder: Path, cells: Sequence[str], matrix: Mapping[str, Any], inferences: int, console: Console
 ) -> Profiled:
-    from harness import profiling, store
+    from harness import store
     from harness.cli.progress import Progress
+    from harness.explaining import profiling
 
     if given := [name for name, value in matrix.items() if value not in (None, (), {})]:
         raise PlanInvalid(
@@ -135,14 +136,14 @@ def _chosen(records: Sequence[Record], cells: Sequence[str], folder: Path) -> li
 
 def _pass(inferences: int, progress: Any) -> Pass:
     from harness import cache
-    from harness.profiling import Pass
+    from harness.explaining.profiling import Pass
 
     kept = cache.Cache(cache.root())
     return Pass(kept, kept.folder / "logs" / "profile", inferences, progress)
 
 
 def _write_trace(done: Profiled, path: Path) -> None:
-    from harness import trace
+    from harness.explaining import trace
 
     try:
         path.write_text(json.dumps(trace.events(done.profiles)), encoding="utf-8")

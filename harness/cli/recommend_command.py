@@ -15,9 +15,9 @@ from harness.model import PRECISIONS
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from harness.constraints import Constraint
-    from harness.evidence import Evidence
-    from harness.recommend import Question, Recommendation
+    from harness.deciding.constraints import Constraint
+    from harness.deciding.evidence import Evidence
+    from harness.deciding.recommend import Question, Recommendation
     from harness.report.advice import Advice
 
 FORMATS = ("text", "markdown", "json")
@@ -88,8 +88,8 @@ def command(
     """
     from rich.console import Console
 
-    from harness import evidence
-    from harness.recommend import recommend
+    from harness.deciding import evidence
+    from harness.deciding.recommend import recommend
     from harness.report.advice import Advice
 
     if bool(runs) == bool(models):
@@ -117,9 +117,9 @@ def _refuse_measuring_options(asked: Mapping[str, Any]) -> None:
 
 
 def _question(asked: Mapping[str, Any]) -> Question:
-    from harness.constraints import Only, Within
-    from harness.limits import Limit
-    from harness.recommend import Question
+    from harness.deciding.constraints import Only, Within
+    from harness.deciding.limits import Limit
+    from harness.deciding.recommend import Question
 
     latency = "latency" if asked["scope"] == "compute" else "end_to_end"
     constraints: list[Constraint] = []
@@ -161,8 +161,8 @@ def _comparable(found: Sequence[Evidence], batch: int | None) -> list[Evidence]:
 def _explained(answer: Recommendation, model: str | None) -> tuple[str, ...]:
     import difflib
 
+    from harness.deciding.explain import explain
     from harness.errors import UnknownName
-    from harness.explain import explain
 
     if model is None:
         return ()

@@ -14,10 +14,10 @@ from harness.cli.matrix import Quantity
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from harness.evidence import Evidence
+    from harness.deciding.evidence import Evidence
+    from harness.deciding.targets import Targets
     from harness.record import Plan
     from harness.report.verdicts import Judged
-    from harness.targets import Targets
 
 FORMATS = ("text", "junit", "markdown", "json", "github")
 _CODES = {"PASS": PASSED, "FAIL": FAILED, "INCONCLUSIVE": UNDECIDED}
@@ -60,7 +60,7 @@ def command(
     """
     from rich.console import Console
 
-    from harness import evidence, targets
+    from harness.deciding import evidence, targets
     from harness.report.verdicts import Judged
 
     wanted = targets.read(targets_file)
@@ -91,16 +91,17 @@ def _refuse_measuring_options(how: Mapping[str, Any]) -> None:
 
 
 def _plan(wanted: Targets, how: Mapping[str, Any]) -> Plan:
-    from harness import cache, targets
+    from harness import cache
     from harness.cli.matrix import cache_sources
+    from harness.deciding import targets
 
     rules = {name: how[name] for name in ("budget", "processes") if how[name] is not None}
     return targets.planned(wanted, cache_sources(cache.root()), rules)
 
 
 def _measured(made: Plan, how: Mapping[str, Any], console: Console) -> tuple[Evidence, ...]:
-    from harness import evidence
     from harness.cli.run_command import carry_out, confirm, open_store
+    from harness.deciding import evidence
 
     if made.groups:
         confirm(console, made, how["yes"])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness.recommend import AXES, Axis, Candidate, Cost, Recommendation, RunnerUp, show
+from harness.deciding.recommend import AXES, Axis, Candidate, Cost, Recommendation, RunnerUp, show
 from harness.report.forms import escape
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from harness.recommend import Axis, Candidate, Question, Recommendation, recommend, show
+from harness.deciding.recommend import Axis, Candidate, Question, Recommendation, recommend, show
 from harness.report import advice, points
 from harness.report.points import Point
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from harness import codec
-from harness.comparable import Change, said
-from harness.comparison import Compared, Comparison, Estimate, Overall
+from harness.comparing.comparable import Change, said
+from harness.comparing.comparison import Compared, Comparison, Estimate, Overall
 from harness.model import JSON
 from harness.record import Interval
 from harness.report.forms import escape, line

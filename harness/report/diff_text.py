@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from harness.divergence import Divergence, Row
+from harness.explaining.divergence import Divergence, Row
 
 if TYPE_CHECKING:
     from rich.console import Console

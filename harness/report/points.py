@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from harness import evidence
-from harness.evidence import Accuracy, Evidence
-from harness.pareto import Direction, front
+from harness.deciding import evidence
+from harness.deciding.evidence import Accuracy, Evidence
+from harness.deciding.pareto import Direction, front
 from harness.record import Interval, Record, Run
 from harness.report.content import Reported
 from harness.units import show_ms
@@ -66,7 +66,7 @@ class Point:
     load_s: float | None = None
     first_s: float | None = None
     evidence: Evidence | None = field(default=None, repr=False)
-    """What `harness.recommend` judges; None for an A/A control."""
+    """What `harness.deciding.recommend` judges; None for an A/A control."""
 
     @property
     def title(self) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from harness import layers
 from harness.errors import MissingLibrary, PlanInvalid, StoreFailed
-from harness.profiling import Profiled
+from harness.explaining import layers
+from harness.explaining.profiling import Profiled
 
 FORMATS = (".png", ".svg", ".pdf", ".html", ".json")
 _COLOURS = (

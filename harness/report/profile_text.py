@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from harness import layers
-from harness.layers import Difference, Gap, Profile
-from harness.profiling import Profiled, by_key
+from harness.explaining import layers
+from harness.explaining.layers import Difference, Gap, Profile
+from harness.explaining.profiling import Profiled, by_key
 from harness.units import show_ms
 
 if TYPE_CHECKING:

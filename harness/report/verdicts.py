@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness import targets
-from harness.figures import METRICS, Decide
-from harness.limits import Result
+from harness.deciding import targets
+from harness.deciding.figures import METRICS, Decide
+from harness.deciding.limits import Result
+from harness.deciding.targets import Check
 from harness.report.forms import escape
-from harness.targets import Check
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -9,11 +9,12 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from harness import codec, evidence, figures, schemas
+from harness import codec, schemas
 from harness.accuracy import answers, join, store
 from harness.accuracy.answers import Answers
 from harness.accuracy.record import Accuracy, LabelledSet
 from harness.accuracy.store import AccuracyStore
+from harness.deciding import evidence, figures
 from harness.errors import StoreFailed
 from harness.record import AccuracyNote, ArtifactNote, Interval, Record
 from harness.store import Store

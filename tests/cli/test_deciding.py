@@ -93,7 +93,7 @@ def test_what_is_no_verdict_exits_with_64(words: Sequence[str], said: str) -> No
 
 
 def test_a_fault_of_backbench_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
-    from harness import targets
+    from harness.deciding import targets
 
     def broken(source: str) -> None:
         raise ZeroDivisionError

@@ -14,9 +14,10 @@ import pytest
 from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
 
-from harness import divergence, schemas
+from harness import schemas
 from harness.cli import cli
 from harness.errors import SourceInvalid
+from harness.explaining import divergence
 from harness.model import Backbone
 from tests import making, nets
 

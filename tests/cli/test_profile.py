@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from harness import layers, schemas
-from harness.layers import Profile
-from harness.profiling import Profiled, conclude
+from harness import schemas
+from harness.explaining import layers
+from harness.explaining.layers import Profile
+from harness.explaining.profiling import Profiled, conclude
 from tests import making
 from tests.test_trace import TOLD
 

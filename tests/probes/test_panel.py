@@ -10,7 +10,8 @@ from typing import ClassVar
 
 import pytest
 
-from harness import codec, comparable, results
+from harness import codec, results
+from harness.comparing import comparable
 from harness.errors import Unreadable
 from harness.probes.cgroup import Cgroup
 from harness.probes.cpu_time import CpuTime

@@ -7,10 +7,10 @@ import json
 
 from rich.console import Console
 
-from harness.constraints import Within
-from harness.explain import explain
-from harness.limits import Limit
-from harness.recommend import Question, recommend
+from harness.deciding.constraints import Within
+from harness.deciding.explain import explain
+from harness.deciding.limits import Limit
+from harness.deciding.recommend import Question, recommend
 from harness.report import advice
 from harness.report.advice import Advice
 from tests.deciding import evidence

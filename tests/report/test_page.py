@@ -91,7 +91,7 @@ def test_names_keep_their_letters_in_the_charts(page: str) -> None:
 
 
 def test_measured_accuracy_is_the_upward_axis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from harness import evidence
+    from harness.deciding import evidence
 
     known = {record.key: 0.6 + 0.01 * i for i, record in enumerate(reporting.records())}
 

@@ -9,11 +9,11 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
-from harness import targets
-from harness.limits import Limit, judge
+from harness.deciding import targets
+from harness.deciding.limits import Limit, judge
+from harness.deciding.targets import Check
 from harness.report import verdicts
 from harness.report.verdicts import Judged
-from harness.targets import Check
 from tests import deciding
 
 MS = 1e6

@@ -1,7 +1,7 @@
 """What a model costs by its definition: floating-point operations, and the bytes that must or would be moved.
 
 Counted in the ONNX graph with the shapes inferred at one batch size, or where there is no graph by
-`torch.utils.flop_counter` in the framework. The convention of operations is that of `harness.operations`.
+`torch.utils.flop_counter` in the framework. The convention of operations is that of `harness.roofline.operations`.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def of(artifact: Artifact, batch: int, size: int = 0, precision: Precision | Non
     Raises `Unsupported` for another format or a batch that it cannot take, `SourceInvalid` for a file that cannot be read.
     """
     if artifact.format == "onnx":
-        from harness.graph_cost import of_graph
+        from harness.roofline.graph_cost import of_graph
 
         return of_graph(Path(artifact.path), batch, size, precision)
     if artifact.format == "timm":

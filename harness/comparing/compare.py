@@ -3,21 +3,21 @@
 A cell is *slower* where its ratio NEW / BASE is at least the minimum effect, its interval excludes 1 and a rank test finds
 the rounds apart; *same* where the whole interval lies within the minimum effect; else it *cannot be told*. The ratio is
 taken relative to the baseline of the cell's rounds where the baseline did not change, because that cancels what the
-machine did between the runs (`harness.difference` has the intervals). A cell of which nothing changed that is recorded is
-not called faster or slower on one run a side: the machine is then the likelier reason.
+machine did between the runs (`difference` has the intervals). A cell of which nothing changed that is recorded is not
+called faster or slower on one run a side: the machine is then the likelier reason.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness import comparable, pairing
-from harness.comparable import Change, said
-from harness.comparison import Compared, Comparison, SideNote, Status
+from harness.comparing import comparable, pairing
+from harness.comparing.comparable import Change, said
+from harness.comparing.comparison import Compared, Comparison, SideNote, Status
+from harness.comparing.judge import How, Judge, median_ns
+from harness.comparing.pairing import Measured
 from harness.errors import NotComparable
-from harness.judge import How, Judge, median_ns
 from harness.model import Scope
-from harness.pairing import Measured
 from harness.record import Record
 
 _MOST_LINES = 12

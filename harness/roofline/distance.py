@@ -9,20 +9,21 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 
-from harness import ceilings, codec, registry
-from harness.ceilings import Ceilings, Place
-from harness.cost import Cost
+from harness import codec, registry
 from harness.errors import BackbenchError
 from harness.launch import Worker
 from harness.memo import Memo, source_digest
 from harness.model import Artifact, Backbone, Cell, Precision
 from harness.prepare import Prepared
 from harness.record import Record, Roofline
+from harness.roofline import ceilings
+from harness.roofline.ceilings import Ceilings, Place
+from harness.roofline.cost import Cost
 
 COUNT_TIMEOUT_S = 600.0
 TOO_LOW = 1.05
 """A fraction above this says that a ceiling is too low, or that less was computed than counted."""
-_SOURCES = ("harness.cost", "harness.graph_cost", "harness.operations")
+_SOURCES = ("harness.roofline.cost", "harness.roofline.graph_cost", "harness.roofline.operations")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness import intervals, stats
-from harness.evidence import Evidence, accuracy_of
+from harness.deciding.evidence import Evidence, accuracy_of
 from harness.probes.energy import energy_j_per_inference
 from harness.units import show_bytes, show_count, show_ms, show_seconds
 

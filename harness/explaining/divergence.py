@@ -9,11 +9,12 @@ from graphlib import CycleError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from harness import tensor_match, verify
+from harness import verify
 from harness.errors import PlanInvalid, SourceInvalid
+from harness.explaining import tensor_match
+from harness.explaining.tensor_match import Tensor
 from harness.model import SCHEMA
 from harness.onnx_file import first_line, precision, read, specs
-from harness.tensor_match import Tensor
 
 if TYPE_CHECKING:
     from harness.api import Array

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.cost import FLOAT_BYTES, Cost, OperatorCost
 from harness.errors import SourceInvalid, Unsupported
 from harness.model import Precision
 from harness.onnx_file import first_line, read
-from harness.operations import SELECTS, VIEWS, Node, Operations, Shape, operations
+from harness.roofline.cost import FLOAT_BYTES, Cost, OperatorCost
+from harness.roofline.operations import SELECTS, VIEWS, Node, Operations, Shape, operations
 
 log = logging.getLogger("backbench")
 DEFAULT_SIZE = 224

@@ -12,11 +12,11 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, JsonValue, model_validator
 
 from harness import plan, registry, spec
+from harness.deciding.evidence import Evidence
+from harness.deciding.figures import Decide
+from harness.deciding.limits import Limit, Result, Verdict, judge
 from harness.errors import PlanInvalid
-from harness.evidence import Evidence
-from harness.figures import Decide
 from harness.intervals import PERCENTILES
-from harness.limits import Limit, Result, Verdict, judge
 from harness.model import Backbone, Cell, Precision
 from harness.record import Plan
 from harness.spec import Bytes, Joules, RulesSpec, Seconds, Share, Strict

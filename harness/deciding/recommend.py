@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from harness import pareto
-from harness.constraints import Constraint, Within
-from harness.evidence import Evidence
-from harness.figures import METRICS, Figure, in_words
-from harness.limits import Verdict
+from harness.deciding import pareto
+from harness.deciding.constraints import Constraint, Within
+from harness.deciding.evidence import Evidence
+from harness.deciding.figures import METRICS, Figure, in_words
+from harness.deciding.limits import Verdict
 
 Axis = Literal["latency", "accuracy", "memory", "size", "params"]
 AXES: tuple[Axis, ...] = ("latency", "accuracy", "memory", "size", "params")
@@ -37,7 +37,7 @@ class Question:
     """How far below the most accurate that fits a pick may be (share: 0.01 is one point)."""
 
     def metric(self, axis: Axis) -> tuple[str, str]:
-        """Name of the axis's metric in `harness.limits`, and its percentile."""
+        """Name of the axis's metric in `harness.deciding.limits`, and its percentile."""
         if axis == "latency":
             return ("latency" if self.scope == "compute" else "end_to_end"), self.percentile
         return {"size": "artifact_size"}.get(axis, axis), ""

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import label, machine, registry
-from harness.ceilings import NUMPY, TORCH, Bandwidth, Place, Rate
 from harness.errors import OpenFailed, Unsupported
 from harness.model import Artifact, Backbone, Cell, Device, Precision, Recipe, Setup, TensorSpec
+from harness.roofline.ceilings import NUMPY, TORCH, Bandwidth, Place, Rate
 
 if TYPE_CHECKING:
     from harness.api import Array, Session

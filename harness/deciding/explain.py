@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import fnmatch
 
-from harness import pareto
-from harness.recommend import Candidate, Recommendation, show
+from harness.deciding import pareto
+from harness.deciding.recommend import Candidate, Recommendation, show
 
 
 def explain(answer: Recommendation, model: str) -> list[str]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from harness import stats
-from harness.evidence import Evidence
-from harness.figures import METRICS, SAFETY, Decide, Figure, Metric, Missing, in_words
+from harness.deciding.evidence import Evidence
+from harness.deciding.figures import METRICS, SAFETY, Decide, Figure, Metric, Missing, in_words
 
 Result = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 _Z = 1.96

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness import codec, group, layers, stats
+from harness import codec, group, stats
 from harness.cache import Cache
 from harness.errors import BackbenchError, RunFailed
+from harness.explaining import layers
+from harness.explaining.layers import Gap, Profile, Total
 from harness.launch import Worker
-from harness.layers import Gap, Profile, Total
 from harness.model import SCHEMA, Cell, GraphNode, Group, Pace
 from harness.prepare import Prepared, Ready, prepare
 from harness.record import Plan, Record, Rules

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from harness.evidence import Evidence
-from harness.limits import Limit, Verdict, judge
+from harness.deciding.evidence import Evidence
+from harness.deciding.limits import Limit, Verdict, judge
 
 
 class Constraint(Protocol):

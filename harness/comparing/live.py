@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from harness import codec, comparable, judge, pairing
-from harness.comparable import Change
-from harness.compare import side_note
-from harness.comparison import Compared
+from harness import codec
+from harness.comparing import comparable, judge, pairing
+from harness.comparing.comparable import Change
+from harness.comparing.compare import side_note
+from harness.comparing.comparison import Compared
+from harness.comparing.judge import How
+from harness.comparing.pairing import Measured, Pair
 from harness.errors import NotComparable
 from harness.interpreter import Environment
-from harness.judge import How
 from harness.model import Backbone, Cell, Group
-from harness.pairing import Measured, Pair
 from harness.record import Plan, Record, Run
 
 NEW = "new"

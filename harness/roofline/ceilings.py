@@ -141,7 +141,7 @@ def _key(place: Place) -> Mapping[str, object]:
         "cpus": place.cpus,
         "machine": {name: facts[name] for name in ("cpu", "architecture", "cpus_usable", "memory_bytes")},
         "versions": dict(machine.versions()),
-        "source": source_digest("harness.ceilings", "harness.rates"),
+        "source": source_digest("harness.roofline.ceilings", "harness.roofline.rates"),
     }
 
 

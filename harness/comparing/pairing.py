@@ -6,9 +6,10 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from harness import comparable, schedule
-from harness.comparable import Change
-from harness.difference import Rounds
+from harness import schedule
+from harness.comparing import comparable
+from harness.comparing.comparable import Change
+from harness.comparing.difference import Rounds
 from harness.model import Scope
 from harness.record import Record, Run, Samples
 from harness.stats import median

@@ -7,12 +7,13 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from harness import difference, pairing, rank, stats
-from harness.comparable import said
-from harness.comparison import By, Comparison, Estimate, Overall, Status, Verdict
-from harness.difference import NONE, Difference, Part, Rounds
+from harness import stats
+from harness.comparing import difference, pairing, rank
+from harness.comparing.comparable import said
+from harness.comparing.comparison import By, Comparison, Estimate, Overall, Status, Verdict
+from harness.comparing.difference import NONE, Difference, Part, Rounds
+from harness.comparing.pairing import Measured, Pair
 from harness.model import Scope
-from harness.pairing import Measured, Pair
 from harness.record import Interval, Record
 
 ALPHA = 0.05
@@ -32,7 +33,7 @@ class How:
 
 
 def verdict(estimate: Estimate, effect: float) -> Verdict:
-    """The rule of `harness.compare`'s head, applied to an estimate."""
+    """The rule of `harness.comparing.compare`'s head, applied to an estimate."""
     ratio, least = estimate.ratio, math.log1p(effect)
     low, centre, high = math.log(ratio.low), math.log(ratio.value), math.log(ratio.high)
     if -least < low and high < least:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.comparable import Change
+from harness.comparing.comparable import Change
 from harness.model import SCHEMA, Cell, Scope
 from harness.record import Interval
 

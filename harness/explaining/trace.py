@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from harness.layers import Layer, Profile, group_of
+from harness.explaining.layers import Layer, Profile, group_of
 from harness.model import JSON, LayerTime
 
 _THREAD = 1

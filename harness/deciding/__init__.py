@@ -1,0 +1,1 @@
+"""From figures with intervals to a decision: limits and their verdicts, targets, and which backbone first."""
