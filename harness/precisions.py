@@ -57,9 +57,11 @@ def _entry(name: str, kind: str, precision: Precision) -> Entry:
 
 
 def markdown() -> str:
-    """The table as the documentation shows it."""
+    """The table of the built-in runtimes, as the documentation shows it: what else is installed is not documented here."""
     lines = ["| runtime | device | precision | | how, or why not |", "|---|---|---|---|---|"]
     for entry in table():
+        if registry.plugin("runtimes", entry.runtime).origin != registry.BUILT_IN:
+            continue
         state = "ok" if entry.chain is not None else "unsupported"
         about = entry.how if entry.chain is not None else entry.reason or "not declared"
         lines.append(f"| `{entry.runtime}` | {entry.device} | {entry.precision} | {state} | {about} |")

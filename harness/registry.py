@@ -17,6 +17,8 @@ from harness import api
 from harness.errors import BackbenchError, MissingLibrary, PlanInvalid, PluginConflict, UnknownName
 
 Kind = Literal["exporters", "runtimes"]
+BUILT_IN = "built-in"
+"""`Plugin.origin` of what is in the folders `exporters/` and `runtimes/`."""
 _BASES: Mapping[Kind, type] = {"exporters": api.Exporter, "runtimes": api.Runtime}
 
 
@@ -49,7 +51,7 @@ def _built_in(kind: Kind) -> list[Plugin]:
     spec = importlib.util.find_spec(kind)
     paths = list(spec.submodule_search_locations or []) if spec else []
     names = [module.name for module in pkgutil.iter_modules(paths) if not module.name.startswith("_")]
-    return [Plugin(name, kind, "built-in", functools.partial(_only_class, kind, f"{kind}.{name}")) for name in names]
+    return [Plugin(name, kind, BUILT_IN, functools.partial(_only_class, kind, f"{kind}.{name}")) for name in names]
 
 
 def _entry_points(kind: Kind) -> list[Plugin]:

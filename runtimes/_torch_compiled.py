@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
-from harness.api import Facts, MissingLibrary, OpenFailed, ProfiledInference, first_line, quiet_warnings
+from harness.api import (
+    Artifact,
+    Facts,
+    MissingLibrary,
+    OpenFailed,
+    ProfiledInference,
+    Setup,
+    first_line,
+    quiet_warnings,
+)
 from runtimes._torch import TorchSession
 
 _INT8_KERNELS = ("onednn::qconv", "onednn::qlinear")
@@ -58,7 +68,7 @@ class CompiledSession(TorchSession):
             "dynamic": self._setup.options["dynamic"],
             "graphs": counters["stats"].get("unique_graphs", 0),
             "graph_breaks": sum(counters["graph_break"].values()),
-            "inductor_cache_hits": counters["inductor"].get("fxgraph_cache_hit", 0),
+            "inductor_cache_hits": _cache_hits(counters),
         }
         return replace(facts, settings={**facts.settings, **compiled})
 
@@ -66,16 +76,31 @@ class CompiledSession(TorchSession):
 class QuantizedSession(CompiledSession):
     """A program that PT2E has quantised; Inductor lowers it to int8 kernels where weights are constants (`freezing`)."""
 
+    def __init__(self, artifact: Artifact, setup: Setup) -> None:
+        """As the eager session's. Raises `OpenFailed`, or `MissingLibrary` without torchao."""
+        super().__init__(artifact, setup)
+        self._until_closed = ExitStack()
+
+    def compile_as_asked(self) -> None:
+        """As any module's, with weights as constants: a setting of the process, which `close` takes back."""
+        from torch._inductor import config
+
+        if (
+            not config.freezing
+        ):  # without it every convolution runs in float (measured, 2.13), and only the label says int8
+            self._until_closed.enter_context(config.patch(freezing=True))
+        super().compile_as_asked()
+
+    def close(self) -> None:
+        """What is compiled in this process afterwards is compiled as before."""
+        self._until_closed.close()
+        super().close()
+
     def _load(self) -> Any:
         try:
             import torchao.quantization.pt2e  # noqa: F401 - registers the program's operators
         except ImportError as error:
             raise MissingLibrary("torch_compile needs torchao for int8", "pip install torchao") from error
-        import torch._inductor.config as inductor
-
-        inductor.freezing = (
-            True  # without it every convolution runs in float (measured, 2.13), and only the label says int8
-        )
         with quiet_warnings():
             try:
                 return self._torch.export.load(self._artifact.path).module()
@@ -98,6 +123,11 @@ class QuantizedSession(CompiledSession):
             if event.key.startswith((*_INT8_KERNELS, *_FLOAT_KERNELS)):
                 counted["int8" if event.key.startswith(_INT8_KERNELS) else "fp32"] += event.count
         return dict(counted)
+
+
+def _cache_hits(counters: Mapping[str, Mapping[str, int]]) -> int:
+    """Graphs that were not compiled anew. One that AOTAutograd's cache holds counts as Inductor's too, if not bundled."""
+    return max(counters["inductor"].get("fxgraph_cache_hit", 0), counters["aot_autograd"].get("autograd_cache_hit", 0))
 
 
 def _forget() -> None:

@@ -26,5 +26,9 @@ class TorchCompile(TorchRuntime):
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(setup.cache) / "inductor")
         os.environ["TORCHINDUCTOR_FX_GRAPH_CACHE"] = "1"
         session = (QuantizedSession if artifact.format == "torch-export" else CompiledSession)(artifact, setup)
-        session.compile_as_asked()
+        try:
+            session.compile_as_asked()
+        except BaseException:
+            session.close()
+            raise
         return session

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -88,11 +88,8 @@ def test_openvino_in_bf16_under_the_label_fp32_is_a_failed_cell(tmp_path: Path) 
     assert records["ort_cpu"].outcome == "ok"
 
 
-def test_an_onnxruntime_cell_without_its_provider_is_a_failed_cell(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_onnxruntime_cell_without_its_provider_is_a_failed_cell(tmp_path: Path, absent: None) -> None:
     """For real: a plug-in that asks ONNX Runtime for a provider that this build lacks, which it leaves out in silence."""
-    _install(tmp_path / "site", monkeypatch)
     records = _records(tmp_path, "ort_cpu", "ort_absent")
     failed = records["ort_absent"]
     assert failed.outcome == "failed"
@@ -120,8 +117,10 @@ class Absent(Runtime):
 '''
 
 
-def _install(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A package with an entry point, for this process and for its workers."""
+@pytest.fixture
+def absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A package with an entry point, for this process and for its workers: `ort_absent`."""
+    site = tmp_path / "site"
     about = site / "absent_provider-1.0.dist-info"
     about.mkdir(parents=True)
     (site / "absent_provider.py").write_text(_PLUGIN)
@@ -129,6 +128,8 @@ def _install(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (about / "entry_points.txt").write_text("[backbench.runtimes]\nort_absent = absent_provider:Absent\n")
     monkeypatch.syspath_prepend(str(site))
     monkeypatch.setenv("PYTHONPATH", str(site))
+    registry.found.cache_clear()
+    yield
     registry.found.cache_clear()
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from importlib import metadata
+
 import pytest
 
 from harness import codec, plan, precisions, registry, spec, verify
@@ -23,7 +26,9 @@ def _cells(made: Plan) -> dict[str, Cell]:
 
 
 def test_every_unsupported_precision_of_a_built_in_runtime_has_its_reason() -> None:
-    entries = [entry for entry in precisions.table() if registry.plugin("runtimes", entry.runtime).origin == "built-in"]
+    entries = [
+        entry for entry in precisions.table() if registry.plugin("runtimes", entry.runtime).origin == registry.BUILT_IN
+    ]
     silent = [f"{e.runtime} on {e.device}: {e.precision}" for e in entries if e.chain is None and not e.reason]
     assert not silent, f"say why in the runtime's `refuses`: {silent}"
     assert {entry.precision for entry in entries} == set(PRECISIONS)
@@ -40,6 +45,22 @@ def test_no_precision_is_both_executed_and_refused() -> None:
 def test_the_documentation_has_the_tables_of_the_code() -> None:
     page = precisions.PAGE.read_text(encoding="utf-8")
     assert page == precisions.filled(page), "run scripts/precision_table"
+
+
+@pytest.fixture
+def _elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A runtime of another package."""
+    point = metadata.EntryPoint("elsewhere", "runtimes.ort_cpu:OrtCpu", "backbench.runtimes")
+    monkeypatch.setattr(metadata, "entry_points", lambda group: [point] if group == point.group else [])
+    registry.found.cache_clear()
+    yield
+    registry.found.cache_clear()
+
+
+@pytest.mark.usefixtures("_elsewhere")
+def test_a_runtime_of_another_package_is_in_the_table_and_not_in_the_documentation() -> None:
+    assert "elsewhere" in {entry.runtime for entry in precisions.table()}
+    assert "elsewhere" not in precisions.markdown()
 
 
 def test_a_page_without_the_marks_is_refused() -> None:

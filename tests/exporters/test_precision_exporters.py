@@ -255,3 +255,7 @@ def test_pytorchs_int8_runs_in_int8_once_it_is_compiled(make: Make, folder: Path
     assert facts.precision == "int8", "without freezing, every convolution runs in float"
     assert facts.heavy_layers["int8"] >= 10
     assert verification.passed, verification.reason
+
+    from torch._inductor import config
+
+    assert not config.freezing, "what this process compiles next would be compiled with weights as constants"
