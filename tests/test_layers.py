@@ -1,14 +1,12 @@
-"""Medians, groups, gaps, and which ONNX nodes a layer computes."""
+"""Medians, groups and gaps."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import pytest
 
 from harness.explaining import layers
 from harness.explaining.layers import Layer, Profile
-from harness.model import GraphNode, LayerTime, ProfiledInference
+from harness.model import LayerTime, ProfiledInference
 from tests import making
 
 
@@ -85,49 +83,3 @@ def test_unattributed_time_and_overhead_are_what_is_left() -> None:
     assert one.overhead == pytest.approx(0.2)
     assert one.mapped == pytest.approx(0.8)
     assert _profile(50.0, _layer("c", "Conv", 60.0)).unattributed_ns == -10.0
-
-
-GRAPH = (
-    GraphNode("conv", "Conv", ("x", "w"), ("c",), ("stem.bn", "stem.conv")),
-    GraphNode("relu", "Relu", ("c",), ("r",), ("stem.act",)),
-    GraphNode("fc", "Gemm", ("r", "v"), ("y",), ("blocks.3.mlp.fc",)),
-    GraphNode("other", "Sigmoid", ("r",), ("z",), ("blocks.3.gate",)),
-)
-
-
-def test_a_fused_layer_gets_the_nodes_that_only_it_uses() -> None:
-    """ONNX Runtime calls a Conv with a Relu in it after the Relu's output."""
-    placed = layers.place([_layer("r_nchwc", "Conv", 1.0, "r"), _layer("y", "Gemm", 1.0, "fc")], GRAPH)
-    assert placed[0].nodes == ("conv", "relu")
-    assert placed[1].nodes == ("fc",), "the relu is used by another node too"
-    assert [layer.part for layer in placed] == ["stem", "blocks.3"]
-
-
-def test_a_layer_of_the_runtimes_own_has_no_node() -> None:
-    (placed,) = layers.place([_layer("ReorderInput_7", "ReorderInput", 1.0, "ReorderInput_7")], GRAPH)
-    assert placed.nodes == () and placed.part == ""
-
-
-def test_a_module_of_the_framework_leads_to_its_nodes() -> None:
-    torch = [
-        replace(_layer("stem.conv/aten::conv2d", "aten::conv2d", 1.0), part="stem.conv"),
-        replace(_layer("stem.bn/aten::batch_norm", "aten::batch_norm", 1.0), part="stem.bn"),
-        replace(_layer("blocks.3.mlp.fc/aten::linear", "aten::linear", 1.0), part="blocks.3.mlp.fc"),
-    ]
-    placed = layers.place(torch, GRAPH)
-    assert [layer.nodes for layer in placed] == [("conv",), ("conv",), ("fc",)], "BatchNorm was folded into the Conv"
-    assert [layer.part for layer in placed] == ["stem", "stem", "blocks.3"]
-
-
-@pytest.mark.parametrize(
-    ("module", "part"),
-    [
-        ("layer1.0.conv1", "layer1.0"),
-        ("blocks.3.attn.qkv", "blocks.3"),
-        ("head.fc", "head"),
-        ("conv1", "conv1"),
-        ("", ""),
-    ],
-)
-def test_the_part_is_the_path_to_the_first_number(module: str, part: str) -> None:
-    assert layers.part_of(module) == part

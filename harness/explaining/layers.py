@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from harness import stats
-from harness.model import SCHEMA, Cell, GraphNode, LayerTime, ProfiledInference
+from harness.model import SCHEMA, Cell, LayerTime, ProfiledInference
 
 # Operator groups, the first that fits: names of ONNX, ONNX Runtime, OpenVINO, TensorRT and ATen in lower case.
 _GROUPS = tuple(
@@ -206,64 +206,3 @@ def _sums(profile: Profile, name: Callable[[Layer], str]) -> Mapping[str, float]
     for layer in profile.layers:
         sums[name(layer)] += layer.time_ns
     return {**sums, UNATTRIBUTED: profile.unattributed_ns}
-
-
-# ── placing layers in the ONNX graph ──────────────────────────────────────────────────────────────────────────────
-
-
-def place(layers: Sequence[Layer], graph: Sequence[GraphNode]) -> tuple[Layer, ...]:
-    """Layers with the ONNX nodes that they compute, as far as names (or PyTorch's modules) tell, and their part.
-
-    A node that no layer names (a Relu that was fused into a Conv under the Relu's name) belongs to the layer that alone
-    uses it. `Layer.part` holds the module's path before, the part after.
-    """
-    named = {node.name: node for node in graph} | {out: node for node in graph for out in node.outputs}
-    found = [
-        _of_module(layer, graph)
-        if layer.part
-        else list(dict.fromkeys(named[n].name for n in layer.nodes if n in named))
-        for layer in layers
-    ]
-    by_name = {node.name: node for node in graph}
-    claimed = {name for names in found for name in names}
-    producers = {out: node for node in graph for out in node.outputs}
-    users: dict[str, set[str]] = defaultdict(set)
-    for node in graph:
-        for tensor in node.inputs:
-            users[tensor].add(node.name)
-    placed = []
-    for layer, names in zip(layers, found, strict=True):
-        if len(names) == 1 and not layer.part:
-            names = _with_fused(by_name[names[0]], claimed, producers, users)
-        module = layer.part or next((by_name[n].modules[-1] for n in names if by_name[n].modules), "")
-        placed.append(replace(layer, nodes=tuple(names), part=part_of(module)))
-    return tuple(placed)
-
-
-def _with_fused(
-    last: GraphNode, claimed: set[str], producers: Mapping[str, GraphNode], users: Mapping[str, set[str]]
-) -> list[str]:
-    mine, waiting = [last.name], [last]
-    while waiting:
-        for tensor in waiting.pop().inputs:
-            node = producers.get(tensor)
-            if node is None or node.kind == "Constant" or node.name in claimed or node.name in mine:
-                continue
-            if all(users[out] <= set(mine) for out in node.outputs):
-                mine.insert(0, node.name)
-                waiting.append(node)
-    return mine
-
-
-def _of_module(layer: Layer, graph: Sequence[GraphNode]) -> list[str]:
-    """Nodes of the layer's module that do what it does; the only node of the module where it was folded into another."""
-    mine = [node for node in graph if layer.part in node.modules]
-    alike = [node.name for node in mine if group_of(node.kind) == layer.group]
-    return alike or ([mine[0].name] if len(mine) == 1 else [])
-
-
-def part_of(module: str) -> str:
-    """`layer1.0.conv1` is of `layer1.0`, `blocks.3.attn.qkv` of `blocks.3`, `head.fc` of `head`."""
-    words = module.split(".")
-    number = next((i for i, word in enumerate(words) if word.isdigit()), 0)
-    return ".".join(words[: number + 1])

@@ -11,6 +11,7 @@ from harness.cache import Cache
 from harness.errors import BackbenchError, RunFailed
 from harness.explaining import layers
 from harness.explaining.layers import Gap, Profile, Total
+from harness.explaining.placing import place
 from harness.launch import Worker
 from harness.model import SCHEMA, Cell, GraphNode, Group, Pace
 from harness.prepare import Prepared, Ready, prepare
@@ -172,12 +173,12 @@ class _Graphs:
         path = self._onnx(profile.cell, ready)
         if not path:
             note = "no ONNX file is among what was profiled: layers are not mapped to its nodes (add -r ort_cpu)"
-            return replace(profile, layers=layers.place(profile.layers, ()), notes=(note,))
+            return replace(profile, layers=place(profile.layers, ()), notes=(note,))
         try:
             graph = self._graph(path)
         except BackbenchError as error:
-            return replace(profile, layers=layers.place(profile.layers, ()), notes=(f"not mapped: {error.message}",))
-        return replace(profile, layers=layers.place(profile.layers, graph))
+            return replace(profile, layers=place(profile.layers, ()), notes=(f"not mapped: {error.message}",))
+        return replace(profile, layers=place(profile.layers, graph))
 
     def _onnx(self, cell: Cell, ready: Ready) -> str:
         """The ONNX file that the artifact came from; for the framework, that of another cell of its backbone."""

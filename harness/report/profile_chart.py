@@ -51,29 +51,40 @@ def chart(profiled: Profiled) -> Any:
     cells = list(dict.fromkeys(row["cell"] for row in rows))
     order = {name: i for i, name in enumerate(domain)}
     data = alt.Data(values=[{**row, "order": order[row["group"]]} for row in rows])
-    bars = alt.Chart(data).mark_bar(stroke="white", strokeWidth=0.5)
-    return bars.encode(
-        x=alt.X("ms:Q", title="ms per inference (layers as profiled; unattributed: up to the measured latency)"),
-        y=alt.Y("cell:N", sort=cells, title=None, axis=alt.Axis(labelLimit=360)),
-        color=alt.Color(
-            "group:N",
-            title="operators",
-            scale=alt.Scale(domain=domain, range=colours),
-            legend=alt.Legend(orient="bottom", columns=5),
-        ),
-        order=alt.Order("order:Q"),
-        tooltip=[
-            "cell:N",
-            "group:N",
-            alt.Tooltip("ms:Q", format=".3f"),
-            alt.Tooltip("share:Q", format=".1%"),
-            "layers:Q",
-        ],
-    ).properties(width=620, height={"step": 34})
+    cell = alt.Y("cell:N", sort=cells, title=None, axis=alt.Axis(labelLimit=360))
+    bars = (
+        alt.Chart(data)
+        .mark_bar(stroke="white", strokeWidth=0.5)
+        .encode(
+            x=alt.X("ms:Q", title="ms per inference: layers as profiled, and the measured latency (black)"),
+            y=cell,
+            color=alt.Color(
+                "group:N",
+                title="operators",
+                scale=alt.Scale(domain=domain, range=colours),
+                legend=alt.Legend(orient="bottom", columns=5),
+            ),
+            order=alt.Order("order:Q"),
+            tooltip=[
+                "cell:N", "group:N", alt.Tooltip("ms:Q", format=".3f"), alt.Tooltip("share:Q", format=".1%"), "layers:Q",
+            ],
+        )
+    )  # fmt: skip
+    measured = [{"cell": _title(one), "ms": one.latency_ns / 1e6} for one in profiled.profiles]
+    ticks = (
+        alt.Chart(alt.Data(values=measured))
+        .mark_tick(color="black", thickness=3, size=34)
+        .encode(x="ms:Q", y=cell, tooltip=["cell:N", alt.Tooltip("ms:Q", format=".3f", title="measured latency, ms")])
+    )
+    return (bars + ticks).properties(width=620, height={"step": 40})
+
+
+def _title(profile: layers.Profile) -> str:
+    return f"{profile.cell.backbone.name} {profile.cell.title}"
 
 
 def _rows(profile: layers.Profile) -> list[dict[str, Any]]:
-    cell = f"{profile.cell.backbone.name} {profile.cell.title}"
+    cell = _title(profile)
     sums: dict[str, tuple[int, float]] = {}
     for total in layers.totals(profile, lambda layer: layer.group):
         number, time_ns = sums.get(total.name, (0, 0.0))
