@@ -96,7 +96,7 @@ class Cache:
             return _moved(artifact, beside, entry)
         except (ExportFailed, Unsupported) as error:
             self._refuse_if_full(error)
-            self._keep_failure(entry, error)
+            self.keep_failure(entry, error)
             raise
         except BackbenchError as error:
             self._refuse_if_full(error)
@@ -104,7 +104,8 @@ class Cache:
         finally:
             shutil.rmtree(beside, ignore_errors=True)
 
-    def _keep_failure(self, entry: Path, error: BackbenchError) -> None:
+    def keep_failure(self, entry: Path, error: BackbenchError) -> None:
+        """Raise this error whenever the entry is asked for again."""
         entry.mkdir(exist_ok=True)
         text = json.dumps({"kind": type(error).__name__, "message": error.message, "hint": error.hint})
         (entry / _FAILURE).write_text(text)

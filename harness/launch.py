@@ -15,7 +15,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from harness import interpreter
 from harness.errors import WorkerCrashed, WorkerFailed, WorkerTimedOut, from_wire
@@ -54,6 +54,22 @@ def environment(threads: int = 0, python: str = "", more: Mapping[str, str] | No
 def pinned(cpus: str) -> tuple[str, ...]:
     """The prefix that pins a worker to `cpus` (`0-3,6`), from before its first thread is made."""
     return ("taskset", "-c", cpus) if cpus else ()
+
+
+class Asked(Protocol):
+    """Who carries out the steps: a worker process, or whatever answers as one does."""
+
+    def ask(self, op: str, timeout_s: float, **fields: object) -> Any: ...
+    def __enter__(self) -> Asked: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Start(Protocol):
+    """Starts one; `log` is where it prints."""
+
+    def __call__(self, log: Path, *, name: str) -> Asked: ...
 
 
 class Worker:

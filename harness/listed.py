@@ -13,9 +13,22 @@ Level = Literal["ok", "warn", "fail", "none"]
 
 @dataclass(frozen=True)
 class ListedModel:
-    """A timm model, with its pretrained tag where the pattern names one."""
+    """A timm model, with its pretrained tag where the pattern names one, and what the coverage table knows of it."""
 
     model: str
+    family: str = ""
+    """timm's module that defines it; empty, as all that follows, where the architecture has not been tried."""
+    params: int | None = None
+    input_size: str = ""
+    """`3x224x224`: what it was exported with."""
+    batch: str = ""
+    """Of its ONNX file: `dynamic`, or the only size that it takes."""
+    outcomes: Mapping[str, str] = field(default_factory=dict)
+    """By runtime: `verified`, or the reason class."""
+    features: Mapping[str, str] = field(default_factory=dict)
+    """The same of its feature maps."""
+    tried: str = ""
+    """Day of it."""
 
 
 @dataclass(frozen=True)

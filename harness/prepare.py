@@ -13,7 +13,7 @@ from typing import Any
 from harness import calibration_images, codec, recipes, registry, route
 from harness.cache import Cache, sha256
 from harness.errors import BackbenchError, ExportFailed, MissingLibrary, StoreFailed, UnknownName, Unsupported
-from harness.launch import Worker
+from harness.launch import Asked, Start, Worker
 from harness.memo import source_digest
 from harness.model import JSON, Artifact, Attempt, Backbone, Calibration, Cell, Export, Precision, Recipe, Request
 
@@ -57,7 +57,7 @@ def prepare(cells: Mapping[str, Cell], cache: Cache, logs: Path, jobs: int, tell
     failed: dict[str, BackbenchError] = {}
     stop = threading.Event()
     with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
-        lines = [pool.submit(_Line(b, cache, logs, tell, stop).prepare, group) for b, group in by_backbone.items()]
+        lines = [pool.submit(Line(b, cache, logs, tell, stop).prepare, group) for b, group in by_backbone.items()]
         _gather(lines, pool, stop)
         for future in lines:
             done = future.result()
@@ -80,13 +80,13 @@ def onnx_artifact(
             raise UnknownName(f"no exporter is called {exporter!r}", registry.did_you_mean(exporter, known, ""))
         known = {name: kind for name, kind in known.items() if name == exporter or (kind.source, kind.target) != edge}
     steps = route.chain(known, backbone.source, backbone.precision, [("onnx", precision)])
-    line = _Line(backbone, cache, logs, tell, threading.Event())
+    line = Line(backbone, cache, logs, tell, threading.Event())
     with ExitStack() as stack:
-        artifact, reference = line._source_and_reference(stack)
+        artifact, reference = line.source_and_reference(stack)
     cell = Cell(backbone, "", precision, backbone.fixed_batch or 1, calibration=Calibration())
     source = artifact
     for step in steps:
-        artifact = line._step(step, artifact, cell, None, False, line._calibration(cell, step, source))
+        artifact = line.step(step, artifact, cell, None, False, line._calibration(cell, step, source))
     if exporter and exporter not in {name for step in steps for name in step.exporters}:
         raise Unsupported(
             f"{exporter} is not on the way to an ONNX file in {precision}", "see: backbench list exporters"
@@ -99,7 +99,7 @@ def countable(cell: Cell, cache: Cache, logs: Path, tell: Tell) -> tuple[Artifac
 
     Raises what making the snapshot, or looking into the ONNX file, raises.
     """
-    return _Line(cell.backbone, cache, logs, tell, threading.Event()).countable(cell)
+    return Line(cell.backbone, cache, logs, tell, threading.Event()).countable(cell)
 
 
 def _gather(futures: Sequence[Future[Any]], pool: ThreadPoolExecutor, stop: threading.Event) -> None:
@@ -117,11 +117,17 @@ def _gather(futures: Sequence[Future[Any]], pool: ThreadPoolExecutor, stop: thre
         raise
 
 
-class _Line:
+class Line:
     """Prepares the cells of one backbone, one step after another."""
 
-    def __init__(self, backbone: Backbone, cache: Cache, logs: Path, tell: Tell, stop: threading.Event) -> None:
+    def __init__(
+        self, backbone: Backbone, cache: Cache, logs: Path, tell: Tell, stop: threading.Event, *,
+        start: Start = Worker, inputs: int = REFERENCE_INPUTS,
+    ) -> None:  # fmt: skip
+        """`start` starts who carries out the steps; `inputs` is how many images the reference has."""
         self.stop = stop
+        self.start = start
+        self.inputs = inputs
         self.backbone = backbone
         self.cache = cache
         self.log = logs / f"prepare-{backbone.name}-{codec.key(backbone)}.log"
@@ -132,14 +138,14 @@ class _Line:
         """Ready or failed, for each cell."""
         try:
             with ExitStack() as stack:
-                source, reference = self._source_and_reference(stack)
+                source, reference = self.source_and_reference(stack)
         except BackbenchError as error:
             return Prepared(failed=dict.fromkeys(cells, error))
         ready: dict[str, Ready] = {}
         failed: dict[str, BackbenchError] = {}
         for key, cell in cells.items():
             try:
-                ready[key] = self._chain(cell, source, reference)
+                ready[key] = self.chain(cell, source, reference)
             except BackbenchError as error:
                 failed[key] = error
         return Prepared(ready, failed)
@@ -151,20 +157,20 @@ class _Line:
         if self.backbone.path:
             return source, ""
         try:
-            return self._chain(cell, source, source).artifact, ""
+            return self.chain(cell, source, source).artifact, ""
         except ExportFailed as error:
             return source, error.message
 
-    def _worker(self, purpose: str) -> Worker:
+    def _worker(self, purpose: str) -> Asked:
         if self.stop.is_set():
             raise StoreFailed("interrupted before everything was prepared", "repeat the command")
-        return Worker(self.log, name=f"{self.backbone.name} ({purpose})")
+        return self.start(self.log, name=f"{self.backbone.name} ({purpose})")
 
-    def _source_and_reference(self, stack: ExitStack) -> tuple[Artifact, Artifact]:
+    def source_and_reference(self, stack: ExitStack) -> tuple[Artifact, Artifact]:
         """The artifact that the chain begins with, and the reference; one worker makes both, if they are to be made."""
-        workers: list[Worker] = []
+        workers: list[Asked] = []
 
-        def worker() -> Worker:
+        def worker() -> Asked:
             if not workers:
                 workers.append(stack.enter_context(self._worker("reference")))
             return workers[0]
@@ -174,26 +180,22 @@ class _Line:
         recipe = Recipe(
             "reference",
             source.digest,
-            {"seed": self.backbone.seed, "inputs": REFERENCE_INPUTS, "input_size": self.backbone.input_size},
+            {"seed": self.backbone.seed, "inputs": self.inputs, "input_size": self.backbone.input_size},
             dict(registry.versions(needs)) | {"source": source_digest("harness.reference", "harness.images")},
         )
 
         def make(folder: Path) -> Export:
             self.tell(f"{self.backbone.name}: reference outputs")
-            asked = {
-                "artifact": codec.encode(source),
-                "backbone": codec.encode(self.backbone),
-                "folder": str(folder),
-            }
-            reply = worker().ask("reference", EXPORT_TIMEOUT_S, count=REFERENCE_INPUTS, **asked)
+            asked = {"artifact": codec.encode(source), "backbone": codec.encode(self.backbone), "folder": str(folder)}
+            reply = worker().ask("reference", EXPORT_TIMEOUT_S, count=self.inputs, **asked)
             return codec.decode(Export, reply)
 
         return source, self.cache.get_or_make(recipe, "reference", make)
 
-    def _source(self, worker: Callable[[], Worker]) -> Artifact:
+    def _source(self, worker: Callable[[], Asked]) -> Artifact:
         return self._onnx_source(worker) if self.backbone.path else self._snapshot(worker)
 
-    def _snapshot(self, worker: Callable[[], Worker]) -> Artifact:
+    def _snapshot(self, worker: Callable[[], Asked]) -> Artifact:
         backbone = self.backbone
         checkpoint = "" if backbone.weights in ("random", "pretrained") else sha256(Path(backbone.weights))
         options: Mapping[str, JSON] = codec.encode(
@@ -214,7 +216,7 @@ class _Line:
 
         return self.cache.get_or_make(recipe, "timm", make)
 
-    def _onnx_source(self, worker: Callable[[], Worker]) -> Artifact:
+    def _onnx_source(self, worker: Callable[[], Asked]) -> Artifact:
         """The ONNX file itself, where it lies: it is not copied into the cache."""
         path = Path(self.backbone.path)
         export = codec.decode(Export, worker().ask("inspect", EXPORT_TIMEOUT_S, path=str(path)))
@@ -225,7 +227,8 @@ class _Line:
             export.details,
         )  # fmt: skip
 
-    def _chain(self, cell: Cell, source: Artifact, reference: Artifact) -> Ready:
+    def chain(self, cell: Cell, source: Artifact, reference: Artifact) -> Ready:
+        """What the cell's runtime opens. Raises `ExportFailed`, `Unsupported`, or what a step raises."""
         runtime = registry.runtime_class(cell.runtime)
         asked, exporters = cell.backbone, registry.exporter_classes()
         steps = route.find(exporters, asked.source, runtime, cell.precision, asked.precision)
@@ -234,7 +237,7 @@ class _Line:
         made = [source]
         for step in steps:
             images = self._calibration(cell, step, source)
-            artifact = self._step(step, artifact, cell, runtime.opset, static, images)
+            artifact = self.step(step, artifact, cell, runtime.opset, static, images)
             chain.append(artifact.recipe.exporter)
             attempts += artifact.attempts
             seconds += artifact.seconds
@@ -262,7 +265,7 @@ class _Line:
 
         return self.cache.get_or_make(asked.recipe, calibration_images.FORMAT, make)
 
-    def _step(
+    def step(
         self, step: route.Step, source: Artifact, cell: Cell, opset: int | None, static: bool, images: Artifact | None
     ) -> Artifact:
         """Try the step's exporters in turn, each with a dynamic batch first where it can and may."""

@@ -93,6 +93,12 @@ def _predictions() -> Any:
     return Predicted
 
 
+def _coverage() -> Any:
+    from harness.coverage.record import Covered
+
+    return Covered
+
+
 def _printed(name: str) -> Callable[[], Any]:
     def kind() -> Any:
         from harness.deciding import printed
@@ -125,6 +131,7 @@ SCHEMAS: Mapping[str, Described] = {
     "recommend": Described("backbench recommend --json", _printed("Recommended")),
     "cost": Described("backbench cost --json", _cost),
     "ceilings": Described("backbench ceilings --json", _ceilings),
+    "coverage": Described("a line of coverage.jsonl; backbench coverage --json prints a list of them", _coverage),
     "selftest": Described("backbench selftest --json", _selftest),
     "list-models": Described("backbench list models --json", _listed("ListedModel")),
     "list-runtimes": Described("backbench list runtimes --json", _listed("ListedRuntime")),

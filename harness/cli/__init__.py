@@ -25,6 +25,7 @@ COMMANDS = (
     "recommend",
     "cost",
     "ceilings",
+    "coverage",
     "selftest",
     "schema",
     "doctor",

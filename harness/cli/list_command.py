@@ -34,7 +34,7 @@ def command(kind: str, pattern: str, as_json: bool) -> None:
         click.echo(json.dumps(rows, indent=1))
     elif kind == "models":
         for row in rows:
-            click.echo(row["model"])
+            click.echo(_model_line(row))
     elif kind == "precisions":
         _show([_flat(row) for row in rows])
     else:
@@ -117,10 +117,27 @@ def _about(plugin: type) -> str:
 
 def _models(pattern: str) -> list[ListedModel]:
     from harness import cache, catalog
+    from harness.coverage import table
 
     known = catalog.load(cache.root())
     names = known.pretrained if "." in pattern else known.models
-    return [ListedModel(name) for name in (names if pattern == "*" else known.expand(pattern))]
+    folder = table.committed()
+    tried = table.read(folder) if folder else None
+    return [
+        tried.listed(name) if tried else ListedModel(name)
+        for name in (names if pattern == "*" else known.expand(pattern))
+    ]
+
+
+def _model_line(row: Mapping[str, Any]) -> str:
+    """The name first, so that `| cut -d' ' -f1` gives the names alone."""
+    from harness.units import show_count
+
+    if not row["tried"]:
+        return str(row["model"])
+    said = ", ".join(f"{name} {outcome}" for name, outcome in row["outcomes"].items())
+    batch = f"batch {row['batch']}" if row["batch"] else ""
+    return "  ".join(filter(None, [row["model"], show_count(row["params"]), row["input_size"], batch, said]))
 
 
 def _devices(pattern: str) -> list[ListedDevice]:

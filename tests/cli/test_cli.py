@@ -505,7 +505,7 @@ def test_every_plugin_is_listed(desk: Desk, kind: str) -> None:
 def test_models_are_listed_by_pattern(desk: Desk) -> None:
     said = desk.runs("list", "models", "test_vit*")
     assert said.code == 0, said.err
-    names = said.out.split()
+    names = [line.split()[0] for line in said.out.splitlines()]
     assert "test_vit" in names
     assert all(name.startswith("test_vit") for name in names)
     assert [row["model"] for row in json.loads(desk.runs("list", "models", "test_vit*", "--json").out)] == names

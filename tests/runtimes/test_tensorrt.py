@@ -381,11 +381,11 @@ def test_what_it_belongs_to_is_part_of_the_recipe(tmp_path: Path, monkeypatch: p
     def worker(self: object, purpose: str) -> Iterator[Told]:
         yield Told()
 
-    monkeypatch.setattr(prepare._Line, "_worker", worker)
+    monkeypatch.setattr(prepare.Line, "_worker", worker)
     want = Request("fp32", 1, device="cuda:0", options=dict(TensorRtEngine.options))
 
     def made() -> Artifact:
-        line = prepare._Line(Backbone("x"), Cache(tmp_path / "cache"), tmp_path, lambda text: None, threading.Event())
+        line = prepare.Line(Backbone("x"), Cache(tmp_path / "cache"), tmp_path, lambda text: None, threading.Event())
         return [line._export("tensorrt_engine", source(tmp_path), "tensorrt-engine", want, ()) for _ in range(2)][-1]
 
     first = made()

@@ -1,0 +1,247 @@
+"""`backbench coverage`: which architectures of timm export, run and match."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from harness.cli.matrix import Quantity
+from harness.errors import BackbenchError, PlanInvalid
+
+if TYPE_CHECKING:
+    from harness.catalog import Catalog
+    from harness.coverage.campaign import Sitting, Task
+    from harness.coverage.cover import Settings
+    from harness.coverage.record import Architecture, Covered, Part
+    from harness.coverage.store import Store
+
+_DEFAULT_RUNTIMES = ("ort_cpu", "openvino")
+_SHARE_OF_MEMORY = 0.8
+
+
+@click.command("coverage", short_help="Which architectures of timm export, run and match.")
+@click.option(
+    "-m",
+    "--model",
+    "models",
+    multiple=True,
+    metavar="PATTERN",
+    help="timm architecture or wildcard; may be repeated. Default: all.",
+)
+@click.option(
+    "-r", "--runtime", "runtimes", multiple=True, metavar="NAME", help="May be repeated. Default: ort_cpu and openvino."
+)
+@click.option("--device", default="cpu", show_default=True, help="Where the runtimes run.")
+@click.option("--max-params", type=Quantity("number", "count"), help="Leave out larger architectures, e.g. 400M.")
+@click.option(
+    "--part",
+    "parts",
+    type=click.Choice(("classifier", "features")),
+    multiple=True,
+    help="Default: both. `features`: multi-scale feature maps, where timm makes them.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("results/run-coverage"),
+    show_default=True,
+    help="Folder of the records.",
+)
+@click.option("--resume", is_flag=True, help="Go on with the records in --out.")
+@click.option(
+    "--again",
+    multiple=True,
+    metavar="CAUSE",
+    help="Cover once more what has this reason class, or the begin of one, e.g. 'export'.",
+)
+@click.option("--jobs", type=click.IntRange(1, 256), help="Architectures side by side. Default: by cores and memory.")
+@click.option("--limit", type=click.IntRange(0), help="End after so many; 0 covers nothing, and shows what is known.")
+@click.option(
+    "--time",
+    "seconds",
+    type=Quantity("time", "seconds"),
+    help="Begin nothing after this time, e.g. 30min; what has begun is finished.",
+)
+@click.option(
+    "--each-time", type=Quantity("time", "seconds"), default="20min", show_default=True, help="What one may take."
+)
+@click.option(
+    "--each-memory",
+    type=Quantity("size", "size"),
+    help="What one may allocate. Default: 80 % of what is free, divided by --jobs.",
+)
+@click.option(
+    "--table",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Also put the records into the table in this folder.",
+)
+@click.option("--dry-run", is_flag=True, help="Print what would be covered; start nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the records as JSON.")
+def command(
+    models: tuple[str, ...], runtimes: tuple[str, ...], device: str, max_params: float | None, parts: tuple[Part, ...],
+    out: Path, resume: bool, again: tuple[str, ...], jobs: int | None, limit: int | None, seconds: float | None,
+    each_time: float, each_memory: float | None, table: Path | None, dry_run: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Create each architecture (random weights), export it once, run it in every runtime and compare with PyTorch.
+
+    Nothing is timed. Each architecture has a process of its own with limits on time and memory: a crash costs only that
+    one. Its files are removed when it is done with. One of each family comes first, then the others by size.
+    A classifier is compared on single images and, where its export takes any batch, on a batch of 4.
+
+    \b
+      backbench coverage -m 'resnet*' -m 'vit_tiny*'
+      backbench coverage --max-params 400M --jobs 2 --time 2h
+      backbench coverage --resume --again export --again time --each-time 1h
+      backbench coverage --resume --limit 0 --table results/coverage
+
+    Ctrl-C keeps what is done. Exit codes: 0 all that were asked for are verified, 1 some are not, 2 a name or an option
+    is wrong, 130 interrupted.
+    """
+    from harness import cache, catalog
+    from harness.coverage import campaign, store
+
+    chosen = _runtimes(runtimes or _DEFAULT_RUNTIMES)
+    known = catalog.load(cache.root())
+    architectures = _architectures(known, models)
+    tasks = campaign.wanted(architectures, parts or ("classifier", "features"), int(max_params) if max_params else None)
+    if dry_run:
+        _show_plan(campaign.left(tasks, store.read(out), chosen, again), len(tasks))
+        return
+    opened = store.Store.open(out, resume)
+    sitting = campaign.Sitting(jobs or _jobs(), limit, seconds)
+    settings = _settings(chosen, device, sitting.jobs, each_time, each_memory, out)
+    _carry_out(opened, tasks, settings, again, sitting)
+    records = [record for task in tasks if (record := opened.records().get((task[0].name, task[1])))]
+    if table is not None:
+        from harness.coverage import table as tables
+
+        tables.write(table, records, len(known.models))
+    _show(records, len(tasks), len(known.models), as_json)
+    raise click.exceptions.Exit(0 if len(records) == len(tasks) and all(one.verified for one in records) else 1)
+
+
+def _runtimes(names: Sequence[str]) -> tuple[str, ...]:
+    from harness import registry
+
+    for name in names:
+        registry.check_installed(name, registry.runtime_class(name).needs)
+    return tuple(dict.fromkeys(names))
+
+
+def _architectures(known: Catalog, patterns: Sequence[str]) -> tuple[Architecture, ...]:
+    """Those that the patterns mean, in the order in which they are covered."""
+    from harness import cache
+    from harness.coverage import census
+
+    names = dict.fromkeys(name for pattern in patterns or ("*",) for name in known.expand(pattern))
+    if tagged := [name for name in names if "." in name]:
+        raise PlanInvalid(
+            f"coverage is of architectures, not of their weights: {', '.join(tagged[:3])}",
+            f"leave the tag out: -m {tagged[0].partition('.')[0]}",
+        )
+    return census.in_order(census.find(tuple(names), cache.root(), known.timm, _say))
+
+
+def _settings(
+    runtimes: tuple[str, ...], device: str, jobs: int, each_time: float, each_memory: float | None, out: Path
+) -> Settings:
+    from harness import machine
+    from harness.coverage import cover
+
+    memory = int(each_memory or machine.available_bytes() * _SHARE_OF_MEMORY / jobs)
+    threads = max(1, machine.usable_cpus() // jobs)
+    limits = cover.Limits(each_time, memory)
+    return cover.Settings(runtimes, device, threads, limits, out.absolute(), cover.installed(runtimes))
+
+
+def _jobs() -> int:
+    from harness import machine
+
+    # An export holds the model about four times; a second one beside it must fit too.
+    return max(1, min(machine.usable_cpus() // 2 or 1, machine.available_bytes() // (6 << 30)))
+
+
+def _carry_out(
+    opened: Store, tasks: Sequence[Task], settings: Settings, again: Sequence[str], sitting: Sitting
+) -> None:
+    """Cover what is left. Whatever interrupts it, what is done is kept, and the line that goes on is printed."""
+    from harness import cache, run
+    from harness.coverage import campaign
+
+    have = opened.records()
+    todo = campaign.left(tasks, have, settings.runtimes, again)
+    if not todo or sitting.limit == 0:
+        return
+    _say(f"{len(tasks) - len(todo)} of {len(tasks)} are done; {sitting.jobs} at a time")
+    try:
+        with run.alone(cache.root(), _say):
+            campaign.carry_out(todo, settings, opened, sitting, _Told(len(tasks) - len(todo), len(tasks)))
+    except (KeyboardInterrupt, BackbenchError):
+        _say(f"{len(opened.records())} records are kept in {opened.folder}; to go on:\n  {_resume_line(opened.folder)}")
+        raise
+
+
+class _Told:
+    """Says on stderr how each came out."""
+
+    def __init__(self, done: int, of: int) -> None:
+        self._done, self._of = done, of
+        self._lock = threading.Lock()
+
+    def begins(self, architecture: Architecture, part: Part) -> None:
+        """Nothing is said before there is something to say."""
+
+    def done(self, covered: Covered) -> None:
+        """One line."""
+        with self._lock:
+            self._done += 1
+            _say(f"[{self._done}/{self._of}] {line_of(covered)}")
+
+
+def line_of(covered: Covered) -> str:
+    """How an architecture came out, in one line."""
+    export = covered.export
+    how = f"{export.exporter} {export.batch or 'dynamic'}" if export else ""
+    ran = [f"{one.runtime} {one.cause or f'{one.rel_l2:.0e}'}" for one in covered.ran]
+    said = ", ".join(filter(None, [covered.cause, how, *ran]))
+    return f"{covered.architecture.name} {covered.part} ({covered.seconds:.0f} s): {said}"
+
+
+def _resume_line(folder: Path) -> str:
+    words = [word for word in ("backbench", *sys.argv[1:]) if word != "--resume"]
+    if "--out" not in words and not any(word.startswith("--out=") for word in words):
+        words += ["--out", str(folder)]
+    return shlex.join([*words, "--resume"])
+
+
+def _show_plan(todo: Sequence[Task], of: int) -> None:
+    from harness.units import show_count
+
+    for architecture, part in todo:
+        size = "x".join(map(str, architecture.input_size))
+        click.echo(f"{architecture.name}  {part}  {architecture.family}  {show_count(architecture.params)}  {size}")
+    _say(f"{len(todo)} of {of} would be covered")
+
+
+def _show(records: Sequence[Covered], wanted: int, total: int, as_json: bool) -> None:
+    """Counts, reason classes and the slowest."""
+    if as_json:
+        import json
+
+        from harness import codec
+
+        click.echo(json.dumps([codec.encode(one) for one in records], indent=1))
+        return
+    from harness.coverage import summary
+
+    click.echo("\n".join(summary.lines(records, wanted, total)))
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
