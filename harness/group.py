@@ -68,10 +68,10 @@ def measure(group: Group, prepared: Prepared, settings: Settings) -> tuple[list[
         waiting = [key for key in left if key not in records]
         if waiting and group.baseline in part.opened_once:
             waiting = [group.baseline, *waiting]
-    return _controlled([records[key] for key in cells]), samples
+    return controlled([records[key] for key in cells]), samples
 
 
-def _controlled(records: list[Record]) -> list[Record]:
+def controlled(records: list[Record]) -> list[Record]:
     """Where the A/A control of the group failed, none of it is trusted."""
     for twin in (r for r in records if r.cell.label == CONTROL):
         if (finding := checks.control_failed(twin)) is not None:
@@ -121,7 +121,7 @@ class _Part:
 
     def _measure(self, stack: ExitStack, stations: Mapping[str, Station], process: int, watch: schedule.Watch) -> None:
         meter = stack.enter_context(core_to_core.Meter(_processors(stations.values())))
-        file = self.settings.known / "core-to-core.json"
+        file = self.settings.known / core_to_core.FILE
         self.trace.best_ns = core_to_core.best_known(file)
         schedule.measure(
             stations,

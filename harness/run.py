@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Protocol
 
-from harness import codec, group, machine, stats
+from harness import codec, core_to_core, group, machine, stats, summary
 from harness.cache import Cache
 from harness.launch import Worker
 from harness.memo import Memo
@@ -17,8 +17,8 @@ from harness.model import Burst, Cell, Group
 from harness.prepare import prepare
 from harness.record import Plan, Record, Rules, Run
 from harness.roofline import distance as roofline
-from harness.schedule import Trace
-from harness.store import Store
+from harness.schedule import FAR, Trace
+from harness.store import Store, read_samples
 
 OVERHEAD_TIMEOUT_S = 60.0
 
@@ -85,12 +85,14 @@ def _measure(campaign: Campaign, groups: Sequence[Group], have: set[str]) -> Non
     if store.run.overhead_ns is None:
         store.note(overhead_ns=overhead_ns(store.logs))
     cells = {codec.key(cell): cell for g in groups for cell in g.cells}
-    prepared = prepare(cells, campaign.cache, store.logs, campaign.jobs, watcher.note)
+    settings = settings_for(store.run.plan.rules, store.logs, campaign.cache, watcher)
+    known = settings.known / core_to_core.FILE
+    with core_to_core.learning(known, sorted(machine.processors())):
+        prepared = prepare(cells, campaign.cache, store.logs, campaign.jobs, watcher.note)
     limits = roofline.Limits()
     if campaign.roofline:
         memo = Memo(campaign.cache.folder)
         limits = roofline.find(cells, prepared, memo, store.logs, watcher.note)
-    settings = settings_for(store.run.plan.rules, store.logs, campaign.cache, watcher)
     for members in groups:
         watcher.group(members)
         records, samples = group.measure(members, prepared, settings)
@@ -98,6 +100,19 @@ def _measure(campaign: Campaign, groups: Sequence[Group], have: set[str]) -> Non
         store.add(fresh, samples)
         for record in fresh:
             watcher.done(record)
+    if (best := core_to_core.best_known(known)) is not None:
+        _judge_again(store, best, watcher.note)
+
+
+def _judge_again(store: Store, best_ns: int, note: Callable[[str], None]) -> None:
+    """Judge again the groups that were measured before the processors were known to come as near as `best_ns`."""
+    records = store.records()
+    apart = {r.group for r in records if (was := summary.best_ns([r])) is not None and was > FAR * best_ns}
+    for name in sorted(apart):
+        members = [record for record in records if record.group == name]
+        samples = list(read_samples(store.folder, {record.key for record in members}))
+        note(f"{members[0].cell.backbone.name}: judged again, for the processors are now known to come nearer")
+        store.replace(group.controlled(summary.finish_again(members, samples, best_ns, store.run.plan.rules)))
 
 
 def settings_for(rules: Rules, logs: Path, cache: Cache, watcher: Watcher) -> group.Settings:

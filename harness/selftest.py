@@ -7,13 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness import calibration, clock, codec, core_to_core, group, machine, prepare, registry, run
+from harness import calibration, clock, codec, core_to_core, group, machine, prepare, run, summary
 from harness.cache import Cache
 from harness.calibration import Calibration, Experiment, Noise
 from harness.errors import SelftestFailed
 from harness.model import Group
 from harness.record import Record, Rules, Samples
-from harness.schedule import Trace
 
 NOISE_S = 5.0
 _PAUSE_S = 0.05
@@ -112,7 +111,7 @@ def _experiments(job: Job, logs: Path) -> tuple[list[Experiment], list[str]]:
                 raise SelftestFailed(fault, next(r.hint for r in records if r.outcome != "ok"))
             continue
         _keep(job.folder / TRACES / f"{number:04d}.jsonl", records, samples)
-        experiments.append(Experiment(trace_of(records, samples), job.group.baseline, twin))
+        experiments.append(Experiment(summary.trace_of(records, samples), job.group.baseline, twin))
     return experiments, lost
 
 
@@ -125,18 +124,3 @@ def _keep(file: Path, records: Sequence[Record], samples: Sequence[Samples]) -> 
         raise SelftestFailed(
             f"the traces cannot be kept in {file.parent}: {error.strerror}", "give --out DIR"
         ) from error
-
-
-def trace_of(records: Sequence[Record], samples: Sequence[Samples]) -> Trace:
-    """The trace that records and samples came from, with what was known of the machine and of the runtimes."""
-    process_sd = {r.key: registry.runtime_class(r.cell.runtime).process_sd for r in records}
-    return Trace(list(samples), best_ns=best_ns(records), process_sd=process_sd)
-
-
-def best_ns(records: Sequence[Record]) -> int | None:
-    """The best core-to-core latency known when the records were made."""
-    for record in records:
-        said = record.conditions.get("core_to_core")
-        if isinstance(said, dict) and isinstance(said.get("best_ns"), int):
-            return int(said["best_ns"])
-    return None

@@ -77,6 +77,12 @@ class Store:
             append(self.folder / SAMPLES, map(codec.dumps, samples))
             append(self.folder / RECORDS, map(codec.dumps, records))
 
+    def replace(self, records: Iterable[Record]) -> None:
+        """Put these in the place of the records with their keys, all at once."""
+        fresh = {record.key: record for record in records}
+        with writing(self.folder):
+            rewrite(self.folder / RECORDS, (codec.dumps(fresh.get(r.key, r)) for r in self.records()))
+
     def note(self, **changes: Any) -> None:
         """Change fields of the run's head."""
         self.run = replace(self.run, **changes)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from harness import checks, codec, intervals, schedule, stats
+from harness import checks, codec, intervals, registry, schedule, stats
 from harness.errors import BackbenchError, MissingLibrary, Unsupported, WorkerCrashed, WorkerTimedOut
 from harness.model import JSON, SCOPES, Outcome
 from harness.prepare import Ready
-from harness.record import ArtifactNote, Latency, Record, Rules, Speedup
+from harness.record import ArtifactNote, Latency, Record, Rules, Samples, Speedup
 from harness.schedule import Trace
 from harness.shape import shape
 
@@ -80,6 +80,28 @@ def finish(record: Record, trace: Trace, rules: Rules) -> Record:
     )
     trust, findings = checks.judge(measured, rules)
     return replace(measured, trust=trust, findings=findings)
+
+
+def finish_again(records: Sequence[Record], samples: Sequence[Samples], best_ns: int, rules: Rules) -> list[Record]:
+    """Records of one group as they would be, had `best_ns` been known when its rounds were sorted into near and far."""
+    trace = trace_of(records, samples)
+    trace.best_ns = best_ns
+    return [finish(record, trace, rules) if record.latency else record for record in records]
+
+
+def trace_of(records: Sequence[Record], samples: Sequence[Samples]) -> Trace:
+    """The trace that records and samples came from, with what was known of the machine and of the runtimes."""
+    process_sd = {r.key: registry.runtime_class(r.cell.runtime).process_sd for r in records}
+    return Trace(list(samples), best_ns=best_ns(records), process_sd=process_sd)
+
+
+def best_ns(records: Sequence[Record]) -> int | None:
+    """The best core-to-core latency known when the records were made."""
+    for record in records:
+        said = record.conditions.get("core_to_core")
+        if isinstance(said, dict) and isinstance(said.get("best_ns"), int):
+            return int(said["best_ns"])
+    return None
 
 
 def failed(record: Record, error: BackbenchError) -> Record:

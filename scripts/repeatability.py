@@ -25,7 +25,8 @@ from harness import codec, schedule, stats
 from harness.model import Burst, Pace
 from harness.record import Record, Rules, Samples
 from harness.schedule import Trace
-from harness.selftest import TRACES, trace_of
+from harness.selftest import TRACES
+from harness.summary import trace_of
 
 # One round: the two bursts' latencies in ns, baseline first, and whether it was disturbed.
 Round = tuple[Sequence[int], Sequence[int], bool]

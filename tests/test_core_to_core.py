@@ -77,3 +77,30 @@ def test_the_best_is_known_until_the_machine_restarts(tmp_path: Path, monkeypatc
     assert core_to_core.best_known(file) is None
     file.write_text("{")
     assert core_to_core.best_known(file) is None
+
+
+@two
+def test_the_best_is_learnt_while_something_else_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(core_to_core, "_LOOK_S", 0.01)
+    file = tmp_path / "machine" / core_to_core.FILE
+    with pytest.raises(KeyError), core_to_core.learning(file, PROCESSORS):  # what is learnt outlives a failure
+        time.sleep(0.5)
+        raise KeyError
+    learnt = core_to_core.best_known(file)
+    assert learnt is not None
+    assert 20 < learnt < 50_000_000
+
+
+@two
+def test_what_is_known_is_never_made_worse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(core_to_core, "_LOOK_S", 0.01)
+    core_to_core.remember(tmp_path / core_to_core.FILE, 1)
+    with core_to_core.learning(tmp_path / core_to_core.FILE, PROCESSORS):
+        time.sleep(0.3)
+    assert core_to_core.best_known(tmp_path / core_to_core.FILE) == 1
+
+
+def test_nothing_is_learnt_from_one_processor(tmp_path: Path) -> None:
+    with core_to_core.learning(tmp_path / core_to_core.FILE, [0]):
+        pass
+    assert not list(tmp_path.iterdir())

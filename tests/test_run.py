@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness import cache, codec, plan, run, spec, store
+from harness import cache, codec, core_to_core, plan, run, spec, store
 from harness.catalog import Catalog
 from harness.errors import StoreFailed
 from harness.launch import Worker
@@ -222,14 +223,37 @@ def test_a_group_that_does_not_fit_in_memory_is_split_and_each_part_has_the_base
 
 
 def test_statistics_can_be_computed_again_from_the_samples(tmp_path: Path) -> None:
-    from harness import selftest, summary
+    from harness import summary
 
     records = _carry_out(tmp_path, _plan(tmp_path, ["ort_cpu", _fake(pattern="noisy")]))
-    trace = selftest.trace_of(list(records.values()), list(store.read_samples(tmp_path / "run")))
+    trace = summary.trace_of(list(records.values()), list(store.read_samples(tmp_path / "run")))
     noisy = records["noisy"]
     assert summary.latencies(trace, noisy.key) == noisy.latency
     rules = store.read_run(tmp_path / "run").plan.rules
     assert summary.speedups(trace, noisy.baseline, noisy.key, rules) == noisy.speedup
+
+
+def test_groups_are_judged_again_when_a_later_one_shows_that_the_processors_can_be_nearer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A first run that begins with the processors apart takes that for their best."""
+    monkeypatch.setattr(core_to_core, "learning", lambda file, cpus: nullcontext())
+    monkeypatch.setattr(core_to_core.Meter, "read", lambda self: 450)
+    before = _carry_out(tmp_path, _plan(tmp_path, ["ort_cpu", _fake(), _fake(fault="crash", fault_at=30)]))
+    kept, notes = store.Store(tmp_path / "run", store.read_run(tmp_path / "run")), Quiet()
+    run._judge_again(kept, 440, notes.note)
+    assert kept.records() == store.read_records(tmp_path / "run")
+    assert not notes.notes, "450 is as near as 440"
+
+    run._judge_again(kept, 210, notes.note)
+    assert len(notes.notes) == 1
+    for after in kept.records():
+        was = before[_name(after)]
+        assert (after.outcome, after.latency, after.artifact) == (was.outcome, was.latency, was.artifact)
+        if after.latency and not after.is_baseline:
+            assert (was.speedup["compute"].mixed, after.speedup["compute"].mixed) == (False, True)
+            assert "processors_apart" in {finding.check for finding in after.findings}
+            assert after.trust != "trusted"
 
 
 def test_a_corrupt_file_costs_only_its_own_cells(tmp_path: Path) -> None:

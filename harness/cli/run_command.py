@@ -13,6 +13,8 @@ from harness.cli.matrix import matrix_options, resolve
 from harness.errors import BackbenchError, PlanInvalid
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from rich.console import Console
 
     from harness.record import Plan, Record
@@ -112,17 +114,21 @@ def show_plan(screen: Console, plan: Plan) -> None:
             name = cell.backbone.name if i == 0 else ""
             mark = "baseline" if _is_baseline(cell, group.baseline) else ""
             table.add_row(name, cell.backbone.weights if i == 0 else "", cell.title, str(cell.threads), mark)
-    for record in plan.refused:
-        table.add_row(
-            record.cell.backbone.name,
-            "",
-            record.cell.title,
-            "",
-            f"{record.outcome}: {record.reason}",
-            style="dim",
-        )
     screen.print(table)
+    for line in _refusals(plan.refused):
+        screen.print(line, style="dim", highlight=False)
     show_size(screen, plan)
+
+
+def _refusals(refused: Iterable[Record]) -> Iterator[str]:
+    """What cannot be measured and why, a line per cause: a runtime refuses a precision to every backbone alike."""
+    backbones: dict[tuple[str, str], list[str]] = {}
+    for record in refused:
+        said = f"{record.outcome}: {record.reason}" + (f"; {record.hint}" if record.hint else "")
+        backbones.setdefault((record.cell.title, said), []).append(record.cell.backbone.name)
+    for (title, said), names in backbones.items():
+        named = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        yield f"{title} of {named}: {said}"
 
 
 def _is_baseline(cell: Any, key: str) -> bool:

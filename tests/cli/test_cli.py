@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -268,6 +269,16 @@ def test_a_plan_of_refused_cells_only_says_why(desk: Desk) -> None:
     assert "nothing of this plan can be measured here" in said.err
     assert "ort_cpu does not execute fp16" in said.err
     assert desk.written() == {"model.onnx"}
+
+
+def test_a_dry_run_gives_the_reason_of_refused_cells_once_for_all_backbones(desk: Desk) -> None:
+    for name in ("a.onnx", "b.onnx"):
+        shutil.copy(desk.folder / "model.onnx", desk.folder / name)
+    precisions = ("--precision", "fp32", "--precision", "fp16")
+    said = desk.runs("run", "-m", "a.onnx", "-m", "b.onnx", "-r", "ort_cpu", *precisions, "--dry-run")
+    assert said.code == 0, said.err
+    assert "ort_cpu fp16 b1 of a, b: unsupported: ort_cpu does not execute fp16" in said.words
+    assert said.words.count("unsupported") == 1
 
 
 def test_a_runtime_that_is_not_installed_is_recorded_with_the_line_that_installs_it(
