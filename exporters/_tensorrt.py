@@ -15,13 +15,13 @@ _DEFAULT_LEVEL = 3
 
 
 def parse(
-    trt: nvidia.types.TensorRT, builder: nvidia.types.Builder, log: nvidia.types.ILogger, file: Path
+    trt: nvidia.types.TensorRT, builder: nvidia.types.Builder, log: nvidia.types.ILogger, file: Path, device: str
 ) -> nvidia.types.INetworkDefinition:
     """The network of an ONNX file, strongly typed where TensorRT has that (10 and 11).
 
     Raises `Unsupported` with every node that the parser does not take, `ExportFailed` for another reason.
     """
-    network = builder.create_network(_creation_flags(trt))
+    network = builder.create_network(_creation_flags(trt, device))
     parser = trt.OnnxParser(network, log)
     if parser.parse_from_file(str(file)) and not parser.num_errors:
         return network
@@ -35,16 +35,16 @@ def parse(
     raise kind(f"TensorRT {trt.__version__} does not take {len(problems)} nodes of {file.name}:{lines}", hint)
 
 
-def typed(trt: nvidia.types.TensorRT) -> bool:
-    """Whether this TensorRT takes the types from the graph."""
-    return (
-        nvidia.optional(trt.NetworkDefinitionCreationFlag, "NetworkDefinitionCreationFlag.STRONGLY_TYPED") is not None
-    )
+def typed(trt: nvidia.types.TensorRT, device: str) -> bool:
+    """Whether the types are taken from the graph: on 10 and 11; for a DLA on 11 alone, which has no flags of a precision."""
+    flag = nvidia.optional(trt.NetworkDefinitionCreationFlag, "NetworkDefinitionCreationFlag.STRONGLY_TYPED")
+    by_flags = device.startswith("dla") and nvidia.optional(trt.BuilderFlag, "BuilderFlag.FP16") is not None
+    return flag is not None and not by_flags
 
 
-def _creation_flags(trt: nvidia.types.TensorRT) -> int:
+def _creation_flags(trt: nvidia.types.TensorRT, device: str) -> int:
     flags = trt.NetworkDefinitionCreationFlag
-    flag = nvidia.optional(flags, "NetworkDefinitionCreationFlag.STRONGLY_TYPED")
+    flag = nvidia.optional(flags, "NetworkDefinitionCreationFlag.STRONGLY_TYPED") if typed(trt, device) else None
     if flag is None:
         flag = nvidia.optional(flags, "NetworkDefinitionCreationFlag.EXPLICIT_BATCH")
     return 0 if flag is None else 1 << int(flag)
@@ -78,7 +78,7 @@ def configure(
     config = builder.create_builder_config()
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # or nothing tells what the layers run in
     (config.set_flag if want.precision == "tf32" else config.clear_flag)(trt.BuilderFlag.TF32)  # it is on by default
-    if not typed(trt) and want.precision in _FLAGS:
+    if not typed(trt, want.device) and want.precision in _FLAGS:
         flag = nvidia.optional(trt.BuilderFlag, _FLAGS[want.precision])
         if flag is None:
             raise Unsupported(f"TensorRT {trt.__version__} has no {want.precision}", "take another precision")
@@ -90,14 +90,41 @@ def configure(
     if not nvidia.put(config, "IBuilderConfig.builder_optimization_level", level) and level != _DEFAULT_LEVEL:
         raise Unsupported(f"TensorRT {trt.__version__} has no builder levels", "leave out builder_level")
     shapes = _add_profile(builder, network, config, batches(want))
+    placed = _on_dla(trt, builder, network, config, want) if want.device.startswith("dla") else {}
     return config, {
+        **placed,
         "batch": "dynamic" if want.batch is None else want.batch,
-        "strongly_typed": typed(trt),
+        "strongly_typed": typed(trt, want.device),
         "tf32": config.get_flag(trt.BuilderFlag.TF32),
         "workspace_bytes": config.get_memory_pool_limit(workspace),
         "builder_level": nvidia.optional(config, "IBuilderConfig.builder_optimization_level"),
         "optimisation_profile": shapes,
     }
+
+
+def _on_dla(
+    trt: nvidia.types.TensorRT,
+    builder: nvidia.types.Builder,
+    network: nvidia.types.INetworkDefinition,
+    config: nvidia.types.IBuilderConfig,
+    want: Request,
+) -> Mapping[str, JSON]:
+    """Put every layer that a DLA core can run on it, and name those that fall back to the GPU. Raises `Unsupported`."""
+    core = int(want.device.partition(":")[2] or 0)
+    if core >= builder.num_DLA_cores:
+        raise Unsupported(
+            f"there is no dla:{core}: TensorRT {trt.__version__} sees {builder.num_DLA_cores} DLA cores here",
+            "AGX Xavier, Xavier NX, AGX Orin and Orin NX have them, with a TensorRT that drives them (8.x, 10.0 to 10.7, "
+            "11.4.1 on AGX Orin); see: backbench list devices",
+        )
+    config.default_device_type = trt.DeviceType.DLA
+    config.DLA_core = core
+    config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
+    layers = [network.get_layer(index) for index in range(network.num_layers)]
+    left = [layer.name for layer in layers if not config.can_run_on_DLA(layer)]
+    if len(left) == len(layers):
+        raise Unsupported(f"a DLA can run none of the {len(layers)} layers in {want.precision}", "take --device cuda:0")
+    return {"dla_core": core, "dla_layers": len(layers) - len(left), "gpu_fallback": list(left)}
 
 
 def batches(want: Request) -> tuple[int, int, int]:

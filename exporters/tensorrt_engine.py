@@ -27,11 +27,12 @@ class TensorRtEngine(Exporter):
     needs: ClassVar = {"tensorrt": "tensorrt", "cuda.core": "cuda-core>=1.0", "cuda.bindings": "cuda-bindings>=12.6"}
     portable = False
     dynamic_batch = False
+    independent: ClassVar = {"timing_cache": False}
     options: ClassVar = {"workspace_mib": 0, "builder_level": 3, "timing_cache": True, "profile": [1, 8, 32]}
 
     def belongs_to(self, device: str) -> Mapping[str, JSON]:
         """The GPU's name and compute capability, and TensorRT's version. Raises `Unsupported` without a GPU."""
-        return nvidia.belongs_to(nvidia.gpu(device), nvidia.library().__version__)
+        return nvidia.belongs_to(nvidia.gpu(device), nvidia.library().__version__, device)
 
     def export(self, source: Artifact, want: Request, folder: Path) -> Export:
         """Parse, configure, build. Raises `Unsupported` for what this TensorRT cannot, `RunFailed` for a full GPU."""
@@ -40,9 +41,9 @@ class TensorRtEngine(Exporter):
         trt, belongs = nvidia.library(), self.belongs_to(want.device)
         log = nvidia.log_of(trt)
         try:
-            Device(int(want.device.partition(":")[2] or 0)).set_current()
+            Device(nvidia.gpu_index(want.device)).set_current()
             builder = trt.Builder(log)
-            network = parse(trt, builder, log, Path(source.path))
+            network = parse(trt, builder, log, Path(source.path), want.device)
             config, settings = configure(trt, builder, network, want)
             with timing_cache(trt, config, belongs, used=bool(want.options["timing_cache"])) as cached:
                 plan = build(builder, network, config, log)

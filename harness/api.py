@@ -17,7 +17,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
 from harness import nvidia
-from harness.errors import ExportFailed, MissingLibrary, OpenFailed, RunFailed, SourceInvalid, Unsupported
+from harness.errors import (
+    BackbenchError,
+    ExportFailed,
+    MissingLibrary,
+    OpenFailed,
+    RunFailed,
+    SourceInvalid,
+    Unsupported,
+)
 from harness.model import (
     JSON,
     Artifact,
@@ -39,10 +47,10 @@ if TYPE_CHECKING:
     Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 __all__ = [
-    "JSON", "Artifact", "Clock", "Device", "Export", "ExportFailed", "Exporter", "Facts", "Format", "LayerTime",
-    "MissingLibrary", "OpenFailed", "Precision", "ProfiledInference", "Request", "RunFailed", "Runtime", "Session", "Setup",
-    "SourceInvalid", "TensorSpec", "Unsupported", "calibration_inputs", "first_line", "load_timm", "nvidia", "onnx_export",
-    "quiet_warnings", "usable_cpus",
+    "JSON", "Artifact", "BackbenchError", "Clock", "Device", "Export", "ExportFailed", "Exporter", "Facts", "Format",
+    "LayerTime", "MissingLibrary", "OpenFailed", "Precision", "ProfiledInference", "Request", "RunFailed", "Runtime",
+    "Session", "Setup", "SourceInvalid", "TensorSpec", "Unsupported", "calibration_inputs", "companion", "first_line",
+    "load_timm", "nvidia", "onnx_export", "quiet_warnings", "usable_cpus",
 ]  # fmt: skip
 
 
@@ -63,6 +71,9 @@ class Exporter(ABC):
     """Whether it can make an artifact that takes any batch size (it is then asked for that first)."""
     calibrated: ClassVar[tuple[Precision, ...]] = ()
     """Precisions for which it watches images: `want.calibration` then holds them (`calibration_inputs` reads them)."""
+    independent: ClassVar[Mapping[str, JSON]] = {}
+    """Options with which a build owes nothing to earlier ones (no timing cache). Not empty: it chooses kernels by timing
+    them, and another build may choose others (`--builds`)."""
     rank: ClassVar[int] = 0
     """Among exporters of one edge the lowest is tried first; the others are its fallbacks."""
     options: ClassVar[Mapping[str, JSON]] = {}
@@ -100,8 +111,13 @@ class Runtime(ABC):
     """How much one fresh process differs from the next: standard deviation of the log of its median latency. No number of
     rounds shows it; it is the prior of every interval, which the processes of a run correct. Measured: ONNX Runtime and
     OpenVINO 0.002, PyTorch 0.025 (docs/method.md)."""
+    independent: ClassVar[Mapping[str, JSON]] = {}
+    """As an exporter's, of a runtime that builds while it opens."""
     static_batch: ClassVar[tuple[str, ...]] = ()
     """Device kinds that need an artifact of fixed batch size."""
+    filled: ClassVar[Mapping[str, JSON]] = {}
+    """Options with which it finds a cache that is full: where a cell has them, a session in a process of its own fills it
+    before the one whose loading is timed is opened."""
     options: ClassVar[Mapping[str, JSON]] = {}
     """The options it knows, with their defaults."""
 
@@ -138,6 +154,12 @@ class Session(ABC):
 
     def clock(self) -> Clock | None:
         """The device's own clock, where there is one."""
+        return None
+
+    def split(self) -> Mapping[str, int] | None:
+        """One more inference from host memory to host memory, divided by the device's own clock: `h2d`, `compute` and `d2h`
+        in ns. The inputs are those that were bound last. None where nothing is copied, or nothing tells.
+        """
         return None
 
     def timer(self) -> Callable[[], int] | None:
@@ -217,6 +239,13 @@ def first_line(error: BaseException) -> str:
     from harness.onnx_file import first_line as first
 
     return first(error)
+
+
+def companion(error: BaseException | str) -> tuple[str, str]:
+    """The native library that an error says is missing, in words, and the command that brings it; empty where it is none."""
+    from harness.companions import mend
+
+    return mend(error)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from harness import builds
 from harness.model import Trust
 from harness.record import Finding, Record, Rules
 
@@ -109,6 +110,48 @@ def _partly_int8(record: Record, rules: Rules) -> Finding | None:
     seen = f"{quantised} of {total} convolutions and matrix products run in int8, {others}"
     level: Trust = "caution" if 2 * quantised < total else "trusted"
     return Finding("partly_int8", level, seen, "backbench list exporters shows the quantisers' options")
+
+
+def _fallback(record: Record, rules: Rules) -> Finding | None:
+    """Nodes that the provider which was asked for left to another: each may cost a copy there and back."""
+    facts = record.facts
+    first = facts.providers[0] if facts is not None and facts.providers else ""
+    placed = facts.placement if facts is not None else {}
+    total, mine = sum(placed.values()), placed.get(first, 0)
+    if not first or not total or mine == total:
+        return None
+    others = ", ".join(f"{count} on {name}" for name, count in sorted(placed.items()) if name != first)
+    left = facts.settings.get("left_to") if facts is not None else None
+    named = left.values() if isinstance(left, Mapping) else ()
+    kinds = sorted({str(kind) for counts in named if isinstance(counts, Mapping) for kind in counts})
+    seen = f"of {total} nodes, {first} runs {mine}; {others}" + (f" ({', '.join(kinds)})" if kinds else "")
+    return Finding("provider_fallback", "caution", seen, "backbench profile shows what they cost")
+
+
+def _builds(record: Record, rules: Rules) -> Finding | None:
+    """What builds of one engine differ by: a latency of one of them is not that of the next."""
+    apart = builds.spread(record.builds)
+    medians = [build.median_ns for build in record.builds if build.median_ns is not None]
+    if apart is None:
+        return None
+    each = min(build.processes for build in record.builds)
+    seen = (
+        f"{len(medians)} builds took {min(medians) / 1e6:.3g} to {max(medians) / 1e6:.3g} ms, {apart:.1%} apart, "
+        f"{each} {'process' if each == 1 else 'processes'} each"
+    )
+    level: Trust = "trusted" if apart <= max(rules.target, 0.02) else "caution"
+    fastest = min((b for b in record.builds if b.median_ns is not None), key=lambda b: b.median_ns or 0.0)
+    name = f": sha256 {fastest.digest[:12]}… is the fastest" if fastest.digest else ""
+    return Finding("builds_differ", level, seen, f"deploy the very engine that was measured, not a new build{name}")
+
+
+def _unproven(record: Record, rules: Rules) -> Finding | None:
+    """A label that nothing proves is no contradiction, but a reader must know."""
+    if record.facts is None or record.facts.precision is not None:
+        return None
+    why = str(record.facts.settings.get("precision", "")).removeprefix("unavailable: ")
+    seen = f"labelled {record.cell.precision}, and the runtime does not tell what runs" + (f": {why}" if why else "")
+    return Finding("precision_unproven", "caution", seen, "backbench list precisions: another runtime may tell it")
 
 
 # ── the machine ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -251,6 +294,7 @@ def control_failed(twin: Record) -> Finding | None:
 CHECKS: tuple[Check, ...] = (
     _wide_interval, _not_steady, _few_rounds, _moved, _spikes, _processors_apart, _steal, _neighbour, _throttled, _clock,
     _memory, _unknown, _random_weights, _not_interleaved, _partly_int8,
+    _fallback, _unproven, _builds,
 )  # fmt: skip
 
 

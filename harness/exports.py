@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from harness import calibration_images, registry, route
+from harness import builds, calibration_images, registry, route
 from harness.errors import BackbenchError, PlanInvalid
 from harness.model import JSON, Calibration, Cell, Group
 from harness.spec import Spec
@@ -41,7 +41,8 @@ def given(cell: Cell, steps: Sequence[route.Step], spec: Spec) -> Cell:
             said = {**asks.get(name, {}), **asked}
             options = {k: v for k, v in sorted(said.items()) if v != exporter.options[k]}
             chosen |= {name: json.loads(json.dumps(options))} if options else {}
-    return replace(cell, exports=chosen, calibration=_calibration(spec) if watches else None)
+    made = replace(cell, exports=chosen, calibration=_calibration(spec) if watches else None)
+    return builds.independent(made, steps, spec.rules.builds)
 
 
 def refuse_idle(spec: Spec, groups: Sequence[Group]) -> None:

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from harness import checks, clock, codec, core_to_core, machine, registry, schedule, summary
+from harness import builds, checks, clock, codec, core_to_core, machine, registry, schedule, summary
 from harness.errors import BackbenchError, OpenFailed
 from harness.model import (
     CONTROL,
@@ -18,9 +18,9 @@ from harness.model import (
     Group,
     Opened,
 )
-from harness.prepare import Prepared, Ready
 from harness.probes.panel import Panel
 from harness.probes.probe import Target
+from harness.ready import Prepared, Ready
 from harness.record import ColdStart, Memory, Record, Rules, Samples
 from harness.schedule import Trace
 from harness.station import Station, worker_for
@@ -83,7 +83,8 @@ def _blank(group: Group, key: str, cell: Cell, cells: Mapping[str, Cell], prepar
     title = cells[group.baseline].title if group.baseline in cells else ""
     ready = prepared.ready.get(key)
     note = summary.artifact_note(ready) if ready else None
-    return Record(key, group.key, cell, group.baseline, title, "ok", artifact=note)
+    made = builds.begun(ready) if ready else ()
+    return Record(key, group.key, cell, group.baseline, title, "ok", artifact=note, builds=made)
 
 
 class _Part:
@@ -166,7 +167,8 @@ class _Part:
             self.opened_once.add(key)
             try:
                 worker = stack.enter_context(worker_for(cell, log))
-                station = Station(cell, ready, worker, self.settings.rules)
+                mine = replace(ready, artifact=ready.build(self.first_process + process), builds=())
+                station = Station(cell, mine, worker, self.settings.rules)
                 self._start(key, station, process, log)
                 stations[key] = station
                 largest = max(largest, self._records[key].memory.rss_peak_bytes if self._records[key].memory else 0)  # type: ignore[union-attr]

@@ -89,7 +89,15 @@ class ListedDevice:
     called: str = ""
     """The device's own name."""
     memory_bytes: int | None = None
+    """The device's; the system's where it has none of its own."""
+    driver: str = ""
+    """The kernel's driver and its version."""
+    power_mode: str = ""
+    """A Jetson's mode, an NVIDIA GPU's power limit, the CPU's governor."""
     reached_by: tuple[str, ...] = field(default=())
+    """Runtimes that ran an inference on it."""
+    not_tried_by: tuple[str, ...] = field(default=())
+    """Runtimes that list it without having run one."""
     mend: str = ""
     """What to type where nothing is reached."""
 
@@ -102,4 +110,4 @@ class Diagnosis:
     text: str
     mend: str = ""
     about: str = ""
-    """`machine`, `probes`, `packages` or `runtimes`."""
+    """`machine`, `probes`, `accelerators`, `packages` or `runtimes`."""

@@ -9,11 +9,13 @@ import platform
 from collections.abc import Mapping
 from pathlib import Path
 
+from harness import jetson
 from harness.model import JSON
 
 _LIBRARIES = (
     "backbench", "torch", "torchvision", "timm", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu",
-    "onnxruntime-openvino", "openvino", "nncf", "tensorrt", "cuda-core", "cuda-bindings", "numpy", "nvidia-ml-py",
+    "onnxruntime-openvino", "onnxruntime-ep-openvino", "openvino", "nncf", "tensorrt", "cuda-core", "cuda-bindings", "numpy",
+    "nvidia-ml-py",
 )  # fmt: skip
 _CGROUP = Path("/sys/fs/cgroup")
 
@@ -93,6 +95,7 @@ def facts() -> Mapping[str, JSON]:
         "system": _os_name(),
         "virtual_machine": "hypervisor" in _flags(),
         "python": platform.python_version(),
+        **({"jetson": dict(known)} if (known := jetson.facts()) else {}),
     }
 
 

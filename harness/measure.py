@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 SETTLE_INFERENCES, SETTLE_NS, SETTLE_ENOUGH_NS = 4, 20_000_000, 200_000_000
 # A session that takes no time would fill memory; the cap is far above what a real one reaches in a burst.
 MAX_SAMPLES = 20_000
+SPLITS = 3
+"""Inferences of a burst whose copies are timed by the device."""
 
 
 class Bench:
@@ -87,17 +89,29 @@ class Bench:
             end_to_end: list[int] = []
             if pace.end_to_end_s > 0:
                 end_to_end = self._repeat(self._end_to_end, pace.end_to_end_s, 1)
+            splits = self._splits() if end_to_end else {}
             after = usage.now()
             seconds = (self.timer() - begin) / 1e9
         return Burst(
             tuple(compute),
             tuple(end_to_end),
             tuple(device_ns),
+            splits,
             discarded,
             seconds,
             started,
             usage.between(before, after),
         )
+
+    def _splits(self) -> dict[str, tuple[int, ...]]:
+        """Some inferences divided by the device's clock, where there is one; they are no samples of a scope."""
+        found: dict[str, list[int]] = {}
+        for _ in range(SPLITS):
+            if (told := self.session.split()) is None:
+                break
+            for name, ns in told.items():
+                found.setdefault(name, []).append(ns)
+        return {name: tuple(times) for name, times in found.items()}
 
     def _settle(self) -> int:
         begin, count = self.timer(), 0

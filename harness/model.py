@@ -214,6 +214,8 @@ class Request:
     """ONNX opset the target needs; None leaves it to the exporter."""
     device: str = "cpu"
     options: Mapping[str, JSON] = field(default_factory=dict)
+    build: int = 0
+    """Number of the build, where a plan asks for several (`--builds`)."""
     calibration: Artifact | None = None
     """Calibration images as the backbone takes them, for what the exporter says it is `calibrated` for."""
 
@@ -340,6 +342,8 @@ class Burst:
     end_to_end_ns: tuple[int, ...] = ()
     device_ns: tuple[int, ...] = ()
     """The device's own clock beside `compute_ns`, where the session has one."""
+    split_ns: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Further inferences that the device's own clock divided: `h2d`, `compute`, `d2h`."""
     discarded: int = 0
     seconds: float = 0.0
     """Whole length by the clock the session is timed by, discarded inferences included."""

@@ -18,8 +18,8 @@ from harness.errors import BackbenchError, StoreFailed, Unsupported
 from harness.model import JSON, Device
 
 __all__ = [
-    "belongs_to", "failure", "foreign", "gpu", "gpus", "library", "locked", "log_of", "optional", "put", "replace_file",
-    "said", "timing_cache_file", "types", "why",
+    "belongs_to", "failure", "foreign", "gpu", "gpu_index", "gpus", "library", "locked", "log_of", "optional", "put",
+    "replace_file", "said", "timing_cache_file", "types", "why",
 ]  # fmt: skip
 
 _DRIVER = "install the NVIDIA driver; in a container: docker run --gpus all; then see: nvidia-smi"
@@ -59,20 +59,27 @@ def _described(cuda: Any) -> Device:
 
 
 def gpu(device: str) -> Device:
-    """The GPU of that id (`cuda:1`; `cuda` is the first). Raises `Unsupported` where there is none."""
+    """The GPU of that id (`cuda:1`; `cuda` is the first), or of that DLA core. Raises `Unsupported` where there is none."""
     found = gpus()
-    index = int(device.partition(":")[2] or 0)
+    index = gpu_index(device)
     if index >= len(found):
         raise Unsupported(f"there is no {device}: CUDA sees {len(found)} GPUs", "see: backbench list devices")
     return found[index]
 
 
+def gpu_index(device: str) -> int:
+    """CUDA's number of the GPU: a DLA core (`dla:1`) is on the chip of the only one."""
+    kind, _, number = device.partition(":")
+    return int(number or 0) if kind == "cuda" else 0
+
+
 # ── what an engine belongs to ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def belongs_to(device: Device, version: str) -> Mapping[str, JSON]:
-    """What an engine is made for and will run on: the GPU's model and TensorRT's version."""
+def belongs_to(device: Device, version: str, runs_on: str = "cuda") -> Mapping[str, JSON]:
+    """What an engine is made for and will run on: the GPU's model, TensorRT's version, and DLA where it `runs_on` that."""
     return {
+        **({"accelerator": "DLA"} if runs_on.startswith("dla") else {}),
         "device": device.name,
         "compute_capability": device.details.get("compute_capability", ""),
         "tensorrt": version,
@@ -85,7 +92,7 @@ def foreign(made_for: Mapping[str, JSON], here: Mapping[str, JSON]) -> str:
         return "its manifest does not say what it was made for"
     differs = [
         f"{name.replace('_', ' ')} {made_for.get(name, '(not told)')}, here it is {value}"
-        for name, value in here.items()
+        for name, value in {**dict.fromkeys(made_for, "nothing"), **here}.items()
         if made_for.get(name) != value
     ]
     return f"it was made for {'; '.join(differs)}" if differs else ""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness import codec, exports, machine, registry, route
+from harness import builds, codec, exports, machine, registry, route
 from harness.catalog import Catalog
 from harness.errors import BackbenchError, MissingLibrary, PlanInvalid, Unsupported
 from harness.model import CONTROL, Backbone, Cell, Group, Outcome, Precision
@@ -56,6 +56,7 @@ def resolve(spec: Spec, sources: Sources) -> Plan:
         if (group := _group(spec, backbone, batch, runtimes, number, refused)) is not None
     ]
     exports.refuse_idle(spec, groups)
+    builds.refuse_idle(spec.rules.builds, groups, check_possible, len(refused))
     return Plan(spec.name, tuple(groups), rules_of(spec), tuple(refused))
 
 
@@ -78,7 +79,8 @@ def rules_of(spec: Spec) -> Rules:
         burst_s=rules.burst,
         min_inferences=rules.min_inferences,
         min_rounds=rules.min_rounds,
-        processes=rules.processes,
+        processes=max(rules.processes, rules.builds),  # each build is measured in a process of its own
+        builds=rules.builds,
         seed=rules.seed,
         control=rules.control,
         wait_s=rules.wait,

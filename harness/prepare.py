@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from harness.errors import BackbenchError, ExportFailed, MissingLibrary, StoreFa
 from harness.launch import Asked, Start, Worker
 from harness.memo import source_digest
 from harness.model import JSON, Artifact, Attempt, Backbone, Calibration, Cell, Export, Precision, Recipe, Request
+from harness.ready import Prepared, Ready
 
 REFERENCE_INPUTS = 8
 EXPORT_TIMEOUT_S = 1800.0
@@ -24,32 +25,11 @@ Tell = Callable[[str], None]
 """Takes one line of progress, such as `resnet50: onnx_dynamo`. Called from several threads."""
 
 
-@dataclass(frozen=True)
-class Ready:
-    """What a cell needs to be measured."""
+def prepare(cells: Mapping[str, Cell], cache: Cache, logs: Path, jobs: int, tell: Tell, builds: int = 1) -> Prepared:
+    """Prepare every cell, backbones side by side in `jobs` threads; one that fails stops only its own cells.
 
-    artifact: Artifact
-    reference: Artifact
-    chain: tuple[str, ...]
-    """Exporters in the order in which they were applied."""
-    attempts: tuple[Attempt, ...]
-    export_s: float
-    params: int | None = None
-    """Parameters of the backbone, where what its chain begins with tells."""
-    steps: tuple[Artifact, ...] = ()
-    """Every artifact of the chain, the source first and `artifact` last."""
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """All cells of a plan: ready, or with the error that stopped them. By the cell's key."""
-
-    ready: Mapping[str, Ready] = field(default_factory=dict)
-    failed: Mapping[str, BackbenchError] = field(default_factory=dict)
-
-
-def prepare(cells: Mapping[str, Cell], cache: Cache, logs: Path, jobs: int, tell: Tell) -> Prepared:
-    """Prepare every cell, backbones side by side in `jobs` threads; one that fails stops only its own cells."""
+    With several `builds`, what chooses kernels by timing them is built so often.
+    """
     by_backbone: dict[Backbone, dict[str, Cell]] = {}
     for key, cell in cells.items():
         by_backbone.setdefault(cell.backbone, {})[key] = cell
@@ -57,7 +37,10 @@ def prepare(cells: Mapping[str, Cell], cache: Cache, logs: Path, jobs: int, tell
     failed: dict[str, BackbenchError] = {}
     stop = threading.Event()
     with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
-        lines = [pool.submit(Line(b, cache, logs, tell, stop).prepare, group) for b, group in by_backbone.items()]
+        lines = [
+            pool.submit(Line(b, cache, logs, tell, stop, builds=builds).prepare, group)
+            for b, group in by_backbone.items()
+        ]
         _gather(lines, pool, stop)
         for future in lines:
             done = future.result()
@@ -122,12 +105,13 @@ class Line:
 
     def __init__(
         self, backbone: Backbone, cache: Cache, logs: Path, tell: Tell, stop: threading.Event, *,
-        start: Start = Worker, inputs: int = REFERENCE_INPUTS,
+        start: Start = Worker, inputs: int = REFERENCE_INPUTS, builds: int = 1,
     ) -> None:  # fmt: skip
         """`start` starts who carries out the steps; `inputs` is how many images the reference has."""
         self.stop = stop
         self.start = start
         self.inputs = inputs
+        self.builds = builds
         self.backbone = backbone
         self.cache = cache
         self.log = logs / f"prepare-{backbone.name}-{codec.key(backbone)}.log"
@@ -234,6 +218,7 @@ class Line:
         steps = route.find(exporters, asked.source, runtime, cell.precision, asked.precision)
         static = cell.device.partition(":")[0] in runtime.static_batch
         artifact, chain, attempts, seconds = source, [], list(source.attempts), 0.0
+        images: Artifact | None = None
         made = [source]
         for step in steps:
             images = self._calibration(cell, step, source)
@@ -244,7 +229,13 @@ class Line:
             made.append(artifact)
         params = source.details.get("params")
         known = params if isinstance(params, int) else None
-        return Ready(artifact, reference, tuple(chain), tuple(attempts), seconds, known, tuple(made))
+        again: list[Artifact] = []
+        if steps and registry.exporter_class(artifact.recipe.exporter).independent:
+            again = [
+                self.step(steps[-1], made[-2], cell, runtime.opset, static, images, build)
+                for build in range(1, self.builds)
+            ]
+        return Ready(artifact, reference, tuple(chain), tuple(attempts), seconds, known, tuple(made), tuple(again))
 
     def _calibration(self, cell: Cell, step: route.Step, source: Artifact) -> Artifact | None:
         """Calibration images as `source`, which tells the data config, takes them; None where the step watches none."""
@@ -266,8 +257,9 @@ class Line:
         return self.cache.get_or_make(asked.recipe, calibration_images.FORMAT, make)
 
     def step(
-        self, step: route.Step, source: Artifact, cell: Cell, opset: int | None, static: bool, images: Artifact | None
-    ) -> Artifact:
+        self, step: route.Step, source: Artifact, cell: Cell, opset: int | None, static: bool, images: Artifact | None,
+        build: int = 0,
+    ) -> Artifact:  # fmt: skip
         """Try the step's exporters in turn, each with a dynamic batch first where it can and may."""
         attempts: list[Attempt] = []
         errors: list[BackbenchError] = []
@@ -279,7 +271,7 @@ class Line:
             for batch in batches:
                 options = {**exporter.options, **cell.exports.get(name, {})}
                 watched = images if step.makes in exporter.calibrated else None
-                want = Request(step.makes, batch, opset, cell.device, options, watched)
+                want = Request(step.makes, batch, opset, cell.device, options, build, watched)
                 try:
                     registry.check_installed(name, exporter.needs)
                     return self._export(name, source, step.target, want, tuple(attempts))

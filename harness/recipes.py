@@ -16,6 +16,8 @@ def recipe_of(name: str, source: Artifact, want: Request, belongs_to: Mapping[st
     digest = source_digest(*_own_modules(exporter.__module__))
     options = codec.encode(want)
     options.pop("calibration")
+    if not want.build:  # the first is what a plan without builds has
+        options.pop("build")
     options |= watched(want)  # where the images lie is no part of the recipe
     if exporter.portable:
         options.pop("device")

@@ -96,6 +96,21 @@ class Memory:
 
 
 @dataclass(frozen=True)
+class Build:
+    """One of several builds of a cell's engine (`harness.builds`)."""
+
+    digest: str
+    """sha256 of the artifact; empty where the runtime builds while it opens."""
+    seconds: float
+    """Time that building took."""
+    size_bytes: int
+    median_ns: float | None = None
+    """Median `compute` latency of the processes that measured it; None where none did."""
+    processes: int = 0
+    """How many processes measured it."""
+
+
+@dataclass(frozen=True)
 class ArtifactNote:
     """What a record keeps of the artifact that was measured."""
 
@@ -207,7 +222,8 @@ class Record:
     memory: Memory | None = None
     warmup: Warmup | None = None
     latency: Mapping[str, Latency] = field(default_factory=dict)
-    """By scope, and `device` for the device's own clock."""
+    """By scope; `device` for `compute` by the device's own clock, `split_h2d`, `split_compute` and `split_d2h` for what it
+    divides an inference from host memory to host memory into."""
     speedup: Mapping[str, Speedup] = field(default_factory=dict)
     """By scope."""
     rounds: int = 0
@@ -222,6 +238,8 @@ class Record:
     findings: tuple[Finding, ...] = ()
     roofline: Roofline | None = None
     """None where nothing was measured, or the run was asked not to."""
+    builds: tuple[Build, ...] = ()
+    """Where several builds were asked for: each, the first being `artifact`."""
     worker_log: str = ""
     """Path of the worker's log, relative to the results folder."""
     accuracy: AccuracyNote | None = None
@@ -267,6 +285,8 @@ class Rules:
     min_rounds: int = 10
     processes: int = 1
     """Fresh processes per cell; the rounds are divided between them."""
+    builds: int = 1
+    """Builds of every engine whose kernels are chosen by timing them; the processes take them in turn."""
     seed: int = 0
     control: bool = False
     """Measure the baseline a second time under another name (A/A)."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import published
+from harness import builds, published
 from harness.accuracy import join
 from harness.model import OutputError
 from harness.record import Latency, Record, Run, Speedup
@@ -130,6 +130,14 @@ COLUMNS: Mapping[str, Column] = {
     ),
     "end_to_end_p99_ms": Column("ms", "its 99th percentile", _percentile("end_to_end", "p99")),
     "device_ms": Column("ms", "median by the device's own clock", _latency("device", lambda x: _ms(x.median_ns))),
+    "h2d_ms": Column(
+        "ms",
+        "median of the inputs' copy to the device, by its clock",
+        _latency("split_h2d", lambda x: _ms(x.median_ns)),
+    ),
+    "d2h_ms": Column(
+        "ms", "median of the outputs' copy back, by its clock", _latency("split_d2h", lambda x: _ms(x.median_ns))
+    ),
     "throughput_per_s": Column("images/s", "batch / median `compute` latency, one inference at a time", _throughput),
     "speedup": Column(
         "×", "baseline latency / latency, per round, median", _speedup("compute", lambda s: s.ratio.value)
@@ -152,6 +160,10 @@ COLUMNS: Mapping[str, Column] = {
     ),
     "rss_peak_bytes": Column("bytes", "largest resident memory of the worker", _of("memory", "rss_peak_bytes")),
     "device_bytes": Column("bytes", "device memory of the session", _of("memory", "device_bytes")),
+    "builds": Column("", "builds of its engine that were measured; 0 where not asked for", lambda _, r: len(r.builds)),
+    "build_spread": Column(
+        "", "slowest build's median over the fastest's, minus 1", lambda _, r: builds.spread(r.builds)
+    ),
     "warmup_s": Column("s", "time until bursts were flat", _of("warmup", "seconds")),
     "cpu_mhz_median": Column(
         "MHz",

@@ -87,8 +87,9 @@ def _measure(campaign: Campaign, groups: Sequence[Group], have: set[str]) -> Non
     cells = {codec.key(cell): cell for g in groups for cell in g.cells}
     settings = settings_for(store.run.plan.rules, store.logs, campaign.cache, watcher)
     known = settings.known / core_to_core.FILE
+    builds = store.run.plan.rules.builds
     with core_to_core.learning(known, sorted(machine.processors())):
-        prepared = prepare(cells, campaign.cache, store.logs, campaign.jobs, watcher.note)
+        prepared = prepare(cells, campaign.cache, store.logs, campaign.jobs, watcher.note, builds)
     limits = roofline.Limits()
     if campaign.roofline:
         memo = Memo(campaign.cache.folder)

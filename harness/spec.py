@@ -62,6 +62,7 @@ class RulesSpec(Strict):
     min_rounds: int = Field(default=10, ge=2)
     min_inferences: int = Field(default=3, ge=1)
     processes: int = Field(default=1, ge=1, le=100)
+    builds: int = Field(default=1, ge=1, le=20)
     seed: int = 0
     control: bool = False
     wait: Annotated[float, _quantity(units.seconds), Field(ge=0)] = 20.0

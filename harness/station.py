@@ -12,6 +12,7 @@ from harness import codec, label, registry, schedule
 from harness.errors import OpenFailed
 from harness.launch import Worker, environment, pinned
 from harness.model import (
+    JSON,
     Burst,
     Cell,
     Device,
@@ -22,7 +23,7 @@ from harness.model import (
     Verification,
     Warmup,
 )
-from harness.prepare import Ready
+from harness.ready import Ready
 from harness.record import Rules
 
 OPEN_TIMEOUT_S = 1800.0
@@ -49,15 +50,21 @@ class Station:
         folder.mkdir(parents=True, exist_ok=True)
         device = Device(kind, int(index) if index else None)
         setup = Setup(device, cell.precision, cell.batch, cell.threads, {**known, **cell.options}, str(folder))
-        reply = self.worker.ask(
-            "open", OPEN_TIMEOUT_S if self.rules.patience_s >= 10 else self.rules.patience_s,
-            runtime=cell.runtime, artifact=codec.encode(self.ready.artifact),
-            setup=codec.encode(setup), reference=self.ready.reference.path,
-        )  # fmt: skip
-        self.opened = codec.decode(Opened, reply)
+        if any(setup.options[name] == value for name, value in registry.runtime_class(cell.runtime).filled.items()):
+            log = self.worker.log.with_name(f"{self.worker.log.stem}-fill.log")
+            with worker_for(cell, log) as filler:
+                self._ask_to_open(filler, replace(setup, options={**setup.options, **_filling(cell.runtime)}))
+        self.opened = codec.decode(Opened, self._ask_to_open(self.worker, setup))
         if fault := label.contradiction(cell, self.opened.facts):
             raise OpenFailed(f"what runs is not what the label says: {fault}", "see the record's facts")
         return self.opened
+
+    def _ask_to_open(self, worker: Worker, setup: Setup) -> Any:
+        return worker.ask(
+            "open", OPEN_TIMEOUT_S if self.rules.patience_s >= 10 else self.rules.patience_s,
+            runtime=self.cell.runtime, artifact=codec.encode(self.ready.artifact),
+            setup=codec.encode(setup), reference=self.ready.reference.path,
+        )  # fmt: skip
 
     def verify(self) -> Verification:
         """Compare with the reference."""
@@ -89,6 +96,11 @@ class Station:
         """Ask with a limit that follows from how long an inference takes."""
         first = self.opened.first_inference_s if self.opened else 0.0
         return self.worker.ask(op, self.rules.patience_s + inferences * 2 * first, **fields)
+
+
+def _filling(runtime: str) -> Mapping[str, JSON]:
+    """The options of a session that fills a cache: it is kept, whatever is found there."""
+    return dict.fromkeys(registry.runtime_class(runtime).filled, True)
 
 
 def worker_for(cell: Cell, log: Path) -> Worker:

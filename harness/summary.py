@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from harness import checks, codec, intervals, registry, schedule, stats
+from harness import builds, checks, codec, intervals, registry, schedule, stats
 from harness.errors import BackbenchError, MissingLibrary, Unsupported, WorkerCrashed, WorkerTimedOut
 from harness.model import JSON, SCOPES, Outcome
-from harness.prepare import Ready
+from harness.ready import Ready
 from harness.record import ArtifactNote, Latency, Record, Rules, Samples, Speedup
 from harness.schedule import Trace
 from harness.shape import shape
@@ -23,6 +23,7 @@ def latencies(trace: Trace, key: str) -> Mapping[str, Latency]:
     columns: dict[str, dict[int, list[tuple[int, ...]]]] = {}
     for s in mine:
         timed = {"compute": s.burst.compute_ns, "end_to_end": s.burst.end_to_end_ns, "device": s.burst.device_ns}
+        timed |= {f"split_{name}": times for name, times in s.burst.split_ns.items()}
         for name, times in timed.items():
             if times:
                 columns.setdefault(name, {}).setdefault(s.process, []).append(times)
@@ -78,6 +79,7 @@ def finish(record: Record, trace: Trace, rules: Rules) -> Record:
             "core_to_core": _core_to_core(trace, record.key),
         },
     )
+    measured = replace(measured, builds=builds.described(record, trace, rules))
     trust, findings = checks.judge(measured, rules)
     return replace(measured, trust=trust, findings=findings)
 

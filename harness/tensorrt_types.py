@@ -26,6 +26,12 @@ class ITensor(Protocol):
     shape: Shape
 
 
+class ILayer(Protocol):
+    """A layer of a network, by the ONNX node's name."""
+
+    name: str
+
+
 class INetworkDefinition(Protocol):
     """The network that the parser fills."""
 
@@ -33,6 +39,7 @@ class INetworkDefinition(Protocol):
     num_layers: int
 
     def get_input(self, index: int) -> ITensor: ...
+    def get_layer(self, index: int) -> ILayer: ...
 
 
 class ParserError(Protocol):
@@ -76,7 +83,10 @@ class IBuilderConfig(Protocol):
     """How an engine is built."""
 
     profiling_verbosity: object
+    default_device_type: object
+    DLA_core: int
 
+    def can_run_on_DLA(self, layer: ILayer) -> bool: ...  # noqa: N802 - TensorRT's name
     def set_flag(self, flag: object) -> None: ...
     def clear_flag(self, flag: object) -> None: ...
     def get_flag(self, flag: object) -> bool: ...
@@ -89,6 +99,8 @@ class IBuilderConfig(Protocol):
 
 class Builder(Protocol):
     """Builds engines."""
+
+    num_DLA_cores: int  # noqa: N815 - TensorRT's name
 
     def create_network(self, flags: int) -> INetworkDefinition: ...
     def create_builder_config(self) -> IBuilderConfig: ...
@@ -142,6 +154,8 @@ class ICudaEngine(Protocol):
 class Runtime(Protocol):
     """Deserialises engines."""
 
+    DLA_core: int
+
     def deserialize_cuda_engine(self, serialized_engine: bytes) -> ICudaEngine | None: ...
 
 
@@ -149,6 +163,13 @@ class BuilderFlag(Protocol):
     """Of the builder's flags, those that every version has."""
 
     TF32: object
+    GPU_FALLBACK: object
+
+
+class DeviceType(Protocol):
+    """Where layers run."""
+
+    DLA: object
 
 
 class MemoryPoolType(Protocol):
@@ -207,6 +228,7 @@ class TensorRT(Protocol):
     IProfiler: type[IProfiler]
     BuilderFlag: BuilderFlag
     DataType: DataType
+    DeviceType: DeviceType
     LayerInformationFormat: LayerInformationFormat
     MemoryPoolType: MemoryPoolType
     NetworkDefinitionCreationFlag: NetworkDefinitionCreationFlag

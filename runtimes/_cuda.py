@@ -6,6 +6,7 @@ https://nvidia.github.io/cuda-python/cuda-core/latest/api.html. Not executed on 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -99,6 +100,19 @@ class Cuda:
         """A clock of events in this stream."""
         first, last = (self.device.create_event(self._timed) for _ in range(2))
         return Events(self.stream, first, last)
+
+    def divide(self, *works: Callable[[], None]) -> list[int]:
+        """Put works into the stream one after another, and give the time of each between events, in ns."""
+        events = [self.device.create_event(self._timed) for _ in range(len(works) + 1)]
+        self.stream.record(events[0])
+        for work, event in zip(works, events[1:], strict=True):
+            work()
+            self.stream.record(event)
+        events[-1].sync()
+        times = [round((last - first) * 1e6) for first, last in itertools.pairwise(events)]
+        for event in events:
+            event.close()
+        return times
 
     def capture(self, enqueue: Callable[[int], None]) -> Graph:
         """What `enqueue` puts into the stream whose address it is given, as a graph."""

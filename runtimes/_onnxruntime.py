@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from harness.api import (
     JSON,
     Artifact,
+    BackbenchError,
     Facts,
     LayerTime,
     OpenFailed,
@@ -22,41 +22,43 @@ from harness.api import (
     Unsupported,
     first_line,
 )
+from runtimes import _ort_plugin as plugin
 from runtimes._onnx_file import content
 from runtimes._ort_profile import deciding, heavy_layers, profiled
+from runtimes._ort_provider import CPU, Providers, absent, differing, placed_operators, told_options, untold
 
 if TYPE_CHECKING:
     from harness.api import Array
 
-# Relu on float32[1, 4], opset 13: the smallest model that proves a provider runs, without the onnx package.
-PROBE = bytes.fromhex(
-    "080712003a3b0a0c0a0178120179220452656c751201705a130a0178120e0a0c080112080a0208010a0208046213"
-    "0a0179120e0a0c080112080a0208010a02080442040a00100d"
-)
 _LEVELS = {
     "all": "ORT_ENABLE_ALL", "extended": "ORT_ENABLE_EXTENDED", "basic": "ORT_ENABLE_BASIC", "off": "ORT_DISABLE_ALL",
 }  # fmt: skip
 _FLOATS = frozenset({"float", "float16", "bfloat16"})
-Providers = Sequence[tuple[str, Mapping[str, str]]]
 
 
 class OnnxRuntimeSession(Session):
     """Inputs and outputs live in preallocated OrtValues; `run` is one `run_with_iobinding`."""
 
-    def __init__(self, artifact: Artifact, setup: Setup, providers: Providers) -> None:
-        """Open with explicit options. Raises `OpenFailed` where a provider that was asked for is not in use."""
+    def __init__(
+        self, artifact: Artifact, setup: Setup, providers: Providers, own: Mapping[str, Mapping[str, str]] | None = None
+    ) -> None:
+        """Open with explicit options; `own` are further ones by provider, good in this process alone (a stream).
+
+        Raises `OpenFailed` where a provider that was asked for first is not in use, or an option does not hold.
+        """
         import onnxruntime  # noqa: F401 - before threads are counted: the import may start some
 
         self._artifact, self._setup, self._providers = artifact, setup, providers
         before = _tasks()
-        self._session = create(artifact.path, session_options(setup.threads, setup.options), providers)
+        here = [(name, {**options, **(own or {}).get(name, {})}) for name, options in providers]
+        self._session = create(artifact.path, session_options(setup.threads, setup.options), here)
         self._pool = None if before is None else (_tasks() or before) - before
         in_use = self._session.get_providers()
         if lost := [name for name, _ in providers if name not in in_use]:
-            raise OpenFailed(
-                f"onnxruntime left out {', '.join(lost)} in silence; in use: {', '.join(in_use)}",
-                "see: backbench doctor",
-            )
+            raise absent(lost[0], f"in use: {', '.join(in_use)}")
+        self._told = told_options(self._session)
+        if wrong := [fault for name, given in providers for fault in differing(given, self._told.get(name, {}))]:
+            raise OpenFailed(f"options of onnxruntime do not hold: {'; '.join(wrong)}", "see: backbench list runtimes")
         self._binding = self._session.io_binding()
         self._inputs: dict[str, Any] = {}
         self._outputs: dict[str, Any] = {}
@@ -110,7 +112,8 @@ class OnnxRuntimeSession(Session):
 
         options = self._session.get_session_options()
         precision, executed, unknown = self._precisions()
-        placed = placement(self._session)
+        operators = placed_operators(self._session)
+        placed = {name: sum(counts.values()) for name, counts in operators.items()}
         settings = {
             "inter_op_num_threads": options.inter_op_num_threads,
             "pool_threads": self._pool if self._pool is not None else "unavailable: no /proc",
@@ -119,7 +122,8 @@ class OnnxRuntimeSession(Session):
             "enable_mem_pattern": options.enable_mem_pattern,
             "enable_cpu_mem_arena": options.enable_cpu_mem_arena,
             "allow_spinning": options.get_session_config_entry("session.intra_op.allow_spinning"),
-            "provider_options": json.loads(json.dumps(self._session.get_provider_options())),
+            "provider_options": {name: dict(options) for name, options in self._told.items()},
+            **self._settings(operators),
             **({"precision": f"unavailable: {unknown}"} if unknown else {}),
             **({} if placed else {"placement": "unavailable: this onnxruntime does not tell it"}),
         }
@@ -135,9 +139,19 @@ class OnnxRuntimeSession(Session):
             settings=settings,
         )
 
+    def _settings(self, operators: Mapping[str, Mapping[str, int]]) -> Mapping[str, JSON]:
+        """Of another provider than the CPU's: the operators it left to others, and the options that it does not tell."""
+        first, asked = self._providers[0]
+        if first == CPU:
+            return {}
+        left = {name: dict(counts) for name, counts in operators.items() if name != first}
+        unknown: list[JSON] = [*untold(asked, self._told.get(first, {}))]
+        unknown = [name for name in unknown if name != plugin.KIND]  # which is ours, and held by opening
+        return {"left_to": left, **({"options_not_told": unknown} if unknown else {})}
+
     def _threads(self, asked: int) -> int:
         """The thread that calls and those of the pool, counted; other providers start threads of their own."""
-        only_cpu = [name for name, _ in self._providers] == ["CPUExecutionProvider"]
+        only_cpu = [name for name, _ in self._providers] == [CPU]
         return asked if self._pool is None or not only_cpu else self._pool + 1
 
     def _precisions(self) -> tuple[Precision | None, Sequence[LayerTime], str]:
@@ -152,24 +166,32 @@ class OnnxRuntimeSession(Session):
             return None, (), first_line(error)
         floats = _FLOATS & set(found.elements)
         if not found.quantised and floats <= {"float"}:
-            return ("fp32", (), "") if floats else (None, (), "the graph has no weights")
+            return self._of_floats() if floats else (None, (), "the graph has no weights")
         try:
             executed = self.profile(1)[-1].layers
         except Unsupported as error:
             return None, (), error.message
         return deciding(executed), executed, ""
 
+    def _of_floats(self) -> tuple[Precision | None, Sequence[LayerTime], str]:
+        """What a graph runs in whose weights are all float32."""
+        return "fp32", (), ""
+
     def profile(self, inferences: int) -> Sequence[ProfiledInference]:
         """Kernel times, in a process of its own with ONNX Runtime's profiler on."""
         specs = self._artifact.inputs
         shapes = {s.name: [self._setup.batch if i == 0 else n for i, n in enumerate(s.shape)] for s in specs}
-        shapes |= {name: list(value.shape()) for name, value in self._inputs.items()}
+        shapes |= self._shapes()
         order: Mapping[str, Any] = {
             "path": self._artifact.path, "threads": self._setup.threads, "options": dict(self._setup.options),
             "providers": [(name, dict(options)) for name, options in self._providers], "shapes": shapes,
             "inferences": inferences,
         }  # fmt: skip
         return profiled(order)
+
+    def _shapes(self) -> Mapping[str, list[int | str]]:
+        """Of the bound inputs."""
+        return {name: list(value.shape()) for name, value in self._inputs.items()}
 
     def close(self) -> None:
         """Let go of the session, its binding and its values."""
@@ -183,22 +205,6 @@ def _tasks() -> int | None:
         return sum(1 for _ in Path("/proc/self/task").iterdir())
     except OSError:
         return None
-
-
-def prove(provider: str) -> None:
-    """Run one inference on a provider. Raises `OpenFailed` where it is left out or does not run."""
-    import numpy as np
-    import onnxruntime as ort
-
-    try:
-        session = ort.InferenceSession(PROBE, providers=[provider])
-        result = session.run(None, {"x": np.array([[-1, 0, 1, 2]], np.float32)})[0]
-    except Exception as error:
-        raise OpenFailed(f"{provider} does not run: {first_line(error)}", "see: backbench doctor") from error
-    if provider not in session.get_providers() or result.tolist() != [[0, 0, 1, 2]]:
-        raise OpenFailed(
-            f"onnxruntime left out {provider} in silence", "is it of this onnxruntime? see: backbench doctor"
-        )
 
 
 def session_options(threads: int, options: Mapping[str, JSON]) -> Any:
@@ -222,22 +228,25 @@ def session_options(threads: int, options: Mapping[str, JSON]) -> Any:
 
 
 def create(path: str, options: Any, providers: Providers) -> Any:
-    """An InferenceSession. Raises `OpenFailed`."""
+    """An InferenceSession. Raises `OpenFailed`, or what keeps the provider that was asked for first from starting.
+
+    Without `enable_fallback=0` ONNX Runtime would print such an error and go on with the CPU.
+    """
     import onnxruntime as ort
 
     names, settings = [name for name, _ in providers], [dict(given) for _, given in providers]
     try:
-        return ort.InferenceSession(path, options, providers=names, provider_options=settings)
+        if plugin.added(options, providers):  # ONNX Runtime puts its CPU provider behind by itself
+            return ort.InferenceSession(path, options, enable_fallback=0)
+        return ort.InferenceSession(path, options, providers=names, provider_options=settings, enable_fallback=0)
+    except BackbenchError:
+        raise
     except Exception as error:
-        raise OpenFailed(f"onnxruntime cannot open the model: {first_line(error)}", "see the worker's log") from error
+        raise _refused(names[0], error) from error
 
 
-def placement(session: Any) -> Mapping[str, int]:
-    """Graph nodes per execution provider; empty where this ONNX Runtime does not tell (1.32 does)."""
-    tell = getattr(session, "get_provider_graph_assignment_info", None)
-    if tell is None:
-        return {}
-    counts: Counter[str] = Counter()
-    for part in tell():
-        counts[part.ep_name] += len(part.get_nodes())
-    return dict(counts)
+def _refused(provider: str, error: Exception) -> BackbenchError:
+    said = first_line(error)
+    if provider != CPU and not isinstance(found := absent(provider, said), OpenFailed):
+        return found
+    return OpenFailed(f"onnxruntime cannot open the model: {said}", "see the worker's log")

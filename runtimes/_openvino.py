@@ -87,6 +87,7 @@ class OpenVinoSession(Session):
         import openvino
 
         settings = {name: plain(self._compiled.get_property(name)) for name in readable(self._compiled)}
+        settings |= {LOADED: loaded_from_cache(self._compiled)}
         layers = layers_of(self._compiled).values()
         devices = settings.get("EXECUTION_DEVICES", "")
         return Facts(
@@ -142,6 +143,17 @@ def said(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     telling = [line for line in lines if not line.startswith(("Exception from", "Check '"))]
     return telling[0][:300] if telling else first_line(error)
+
+
+LOADED = "LOADED_FROM_CACHE"
+
+
+def loaded_from_cache(compiled: Any) -> bool | None:
+    """Whether the model came from the model cache; None where it is not told. The CPU plug-in tells, and does not list it."""
+    try:
+        return bool(compiled.get_property(LOADED))
+    except RuntimeError:
+        return None
 
 
 def readable(compiled: Any) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,6 @@ from harness.api import (
     JSON,
     Artifact,
     Clock,
-    Device,
     Facts,
     LayerTime,
     OpenFailed,
@@ -21,7 +21,7 @@ from harness.api import (
     Unsupported,
     nvidia,
 )
-from runtimes._tensorrt_layers import Layer, counts, deciding, layers
+from runtimes._tensorrt_layers import Layer, counts, deciding, layers, placed
 
 if TYPE_CHECKING:
     from harness.api import Array
@@ -134,6 +134,20 @@ class TensorRtSession(Session):
         """CUDA events around the inference, in its stream."""
         return self._cuda.clock()
 
+    def split(self) -> Mapping[str, int] | None:
+        """Copies and inference, between events in the stream."""
+        stream = self._cuda.stream
+
+        def upload() -> None:
+            for pair in self._inputs.values():
+                pair.upload(stream)
+
+        def download() -> None:
+            for pair in self._outputs.values():
+                pair.download(stream)
+
+        return dict(zip(("h2d", "compute", "d2h"), self._cuda.divide(upload, self.run, download), strict=True))
+
     def layers(self) -> Sequence[Layer]:
         """The engine's layers as the inspector tells them, for the shapes that were set."""
         inspector = self._engine.create_engine_inspector()
@@ -144,10 +158,12 @@ class TensorRtSession(Session):
     def facts(self) -> Facts:
         """The layers' precisions by the engine inspector: what was asked for is no proof of what was built."""
         found = self.layers()
+        dla = self._setup.device.kind == "dla"
         return Facts(
             precision=deciding(found),
             device=self._setup.device.id,
-            providers=("TensorRT",),
+            providers=("DLA", "GPU") if dla else ("TensorRT",),
+            placement=placed(found) if dla else {},
             layer_precisions=counts(found),
             versions={"tensorrt": self._trt.__version__},
             settings=self._settings(found),
@@ -166,7 +182,18 @@ class TensorRtSession(Session):
             "profiling_verbosity": str(engine.profiling_verbosity).rpartition(".")[2],
             "activation_bytes": memory,
             "tensor_bytes": sum(pair.size_bytes for pair in tensors),
+            **(self._dla(found) if self._setup.device.kind == "dla" else {}),
             "optimisation_profile": {s.name: _profile(engine, s.name) for s in self._artifact.inputs},
+        }
+
+    def _dla(self, found: Sequence[Layer]) -> Mapping[str, JSON]:
+        """The layers that the engine runs on the GPU instead, by the inspector; and those that its builder said would."""
+        left: Mapping[str, JSON] = dict(Counter(layer.kind for layer in found if not (layer.on_dla or layer.moves)))
+        names: list[JSON] = [layer.name for layer in found if not (layer.on_dla or layer.moves)]
+        return {
+            "left_to": {"GPU": left},
+            "gpu_layers": names,
+            "gpu_fallback": self._artifact.details.get("gpu_fallback", []),
         }
 
     def profile(self, inferences: int) -> Sequence[ProfiledInference]:
@@ -255,29 +282,3 @@ def check_tensors(engine: nvidia.types.ICudaEngine, artifact: Artifact, batch: i
 
 
 _REBUILD = "run it again: an engine of here is built"
-
-
-def starts(trt: nvidia.types.TensorRT, device: Device) -> bool:
-    """Whether TensorRT starts on the device, and a copy there and back comes back whole. Raises `OpenFailed`."""
-    import numpy as np
-
-    from runtimes._cuda import Cuda
-
-    log = nvidia.log_of(trt)
-    sent = np.arange(1024, dtype=np.float32)
-    try:
-        cuda = Cuda(device.index or 0)
-        trt.Runtime(log)
-        pair = cuda.pair(sent.shape, "float32")
-        np.copyto(pair.array, sent)
-        pair.upload(cuda.stream)
-        cuda.stream.sync()
-        pair.array[:] = 0
-        pair.download(cuda.stream)
-        cuda.stream.sync()
-        whole = bool((pair.array == sent).all())
-        pair.close(cuda.stream)
-        cuda.close()
-    except (RuntimeError, TypeError) as error:
-        raise nvidia.failure(OpenFailed, f"TensorRT does not start on {device.id}", str(error)) from error
-    return whole

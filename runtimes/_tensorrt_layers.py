@@ -46,6 +46,8 @@ class Layer:
     """The ONNX nodes it came from, where the engine kept them."""
     kernel: str = ""
     """TensorRT's name for the tactic that was chosen."""
+    on_dla: bool = False
+    """Whether it is a part of the network that a DLA runs as one."""
 
 
 def layers(text: str, *, tf32: bool) -> Sequence[Layer]:
@@ -70,11 +72,12 @@ def _layer(told: Any, tf32: bool) -> Layer:
     parameter = str(told.get("ParameterType", ""))
     nodes = re.findall(r"\[ONNX Layer: ([^\]]+)\]", str(told.get("Metadata", "")))
     tactic = str(told.get("TacticName", ""))
-    heavy = any(_HEAVY.search(text) for text in (kind, parameter, tactic))
+    dla = kind.upper() == "DLA"
+    heavy = dla or any(_HEAVY.search(text) for text in (kind, parameter, tactic))
     found = _type_of(told)
     if found == "fp32" and heavy and tf32:
         found = _fp32_or_tf32(tactic)
-    return Layer(str(told.get("Name", "")), kind, found, heavy, kind.lower() in _MOVES, tuple(nodes), tactic)
+    return Layer(str(told.get("Name", "")), kind, found, heavy, kind.lower() in _MOVES, tuple(nodes), tactic, dla)
 
 
 def _fp32_or_tf32(tactic: str) -> Precision | None:
@@ -101,6 +104,11 @@ def _type_of(told: Mapping[str, Any]) -> Precision | None:
 def _named(said: object) -> Precision | None:
     text = str(said or "")
     return next((kind for pattern, kind in _TYPES if re.search(pattern, text, re.IGNORECASE)), None)
+
+
+def placed(found: Sequence[Layer]) -> Mapping[str, int]:
+    """Layers that compute, on the DLA (each a part of the network) and on the GPU."""
+    return dict(Counter("DLA" if layer.on_dla else "GPU" for layer in found if not layer.moves))
 
 
 def counts(found: Sequence[Layer]) -> Mapping[str, int]:

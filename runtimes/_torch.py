@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -87,6 +88,8 @@ class TorchSession(Session):
             ) from error
         self._model = self._call = model
         self._inputs: list[Any] = []
+        self._hosts: dict[int, Any] = {}
+        """Page-locked memory of each input and output on a GPU, by the tensor's id or the output's number."""
         self._result: Any = None
 
     def _load(self) -> Any:
@@ -114,7 +117,18 @@ class TorchSession(Session):
             for tensor, array in zip(self._inputs, feed.values(), strict=True):
                 if tensor.shape != array.shape:  # copy_ would broadcast it
                     raise RunFailed(f"an input has shape {array.shape}, the session takes {tuple(tensor.shape)}")
-                tensor.copy_(torch.from_numpy(array))
+                self._send(tensor, torch.from_numpy(array))
+
+    def _send(self, tensor: Any, array: Any) -> None:
+        """On a GPU through page-locked memory of the same type and layout, so that the copy is one of the stream."""
+        if self._where.type != "cuda":
+            tensor.copy_(array)
+            return
+        host = self._hosts.get(id(tensor))
+        if host is None:
+            host = self._hosts[id(tensor)] = self._torch.empty_like(tensor, device="cpu", pin_memory=True)
+        host.copy_(array)
+        tensor.copy_(host, non_blocking=True)
 
     def _input(self, shape: Sequence[int]) -> Any:
         layout = self._format if len(shape) == 4 else self._torch.contiguous_format
@@ -135,9 +149,45 @@ class TorchSession(Session):
 
     def fetch(self) -> Mapping[str, Array]:
         """Outputs as float32 host arrays."""
-        outputs = self._result if isinstance(self._result, (list, tuple)) else [self._result]
         names = [spec.name for spec in self._artifact.outputs]
-        return {name: output.float().cpu().numpy() for name, output in zip(names, outputs, strict=True)}
+        if self._where.type == "cuda":
+            hosts = self._download()
+            self.sync()
+            return {name: host.numpy().copy() for name, host in zip(names, hosts, strict=True)}
+        return {name: output.float().cpu().numpy() for name, output in zip(names, self._outputs(), strict=True)}
+
+    def _outputs(self) -> Sequence[Any]:
+        return self._result if isinstance(self._result, (list, tuple)) else [self._result]
+
+    def _download(self) -> list[Any]:
+        """Enqueue the copies of the outputs, as float32, into page-locked memory."""
+        hosts = []
+        for number, output in enumerate(self._outputs()):
+            host = self._hosts.get(-1 - number)
+            if host is None:
+                host = self._torch.empty(output.shape, dtype=self._torch.float32, pin_memory=True)
+                self._hosts[-1 - number] = host
+            host.copy_(output.float(), non_blocking=True)
+            hosts.append(host)
+        return hosts
+
+    def split(self) -> Mapping[str, int] | None:
+        """Copies and inference, between CUDA events; None on the CPU."""
+        if self._where.type != "cuda":
+            return None
+        events = [self._torch.cuda.Event(enable_timing=True) for _ in range(4)]
+        events[0].record()
+        with self._torch.inference_mode():
+            for tensor in self._inputs:
+                tensor.copy_(self._hosts[id(tensor)], non_blocking=True)
+        events[1].record()
+        self.run()
+        events[2].record()
+        self._download()
+        events[3].record()
+        self.sync()
+        times = [int(first.elapsed_time(last) * 1e6) for first, last in itertools.pairwise(events)]
+        return dict(zip(("h2d", "compute", "d2h"), times, strict=True))
 
     def clock(self) -> Clock | None:
         """CUDA events on a GPU."""
@@ -221,7 +271,7 @@ class TorchSession(Session):
     def close(self) -> None:
         """Let go of the model and its tensors."""
         self._model = self._call = self._result = None
-        self._inputs = []
+        self._inputs, self._hosts = [], {}
 
 
 def _set_switches(torch: Any, setup: Setup) -> None:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.api import JSON, Artifact, Device, MissingLibrary, OpenFailed, RunFailed, Setup, Unsupported, nvidia
-from runtimes._onnxruntime import PROBE
+from runtimes._ort_provider import PROBE
 
 _PLACES = ("/usr/src/tensorrt/bin/trtexec", "/usr/local/tensorrt/bin/trtexec", "/opt/tensorrt/bin/trtexec")
 BUILD_LIMIT_S, RUN_LIMIT_S = 1800, 600
@@ -138,7 +138,7 @@ def engine_for(tool: Tool, artifact: Artifact, setup: Setup, cache: Path) -> Bui
     key = json.dumps([artifact.digest, arguments, device.name, dict(device.details)], sort_keys=True)
     file = cache / f"trtexec-{hashlib.sha256(key.encode()).hexdigest()[:16]}.engine"
     with nvidia.locked(file):
-        if file.exists():
+        if file.exists() and setup.options["keep_engine"]:
             return Built(file, device, from_cache=True)
         beside = file.with_suffix(".part")
         try:

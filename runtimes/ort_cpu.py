@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from harness.api import Artifact, Device, Runtime, Session, Setup
-from runtimes._onnxruntime import OnnxRuntimeSession, prove
-
-PROVIDER = "CPUExecutionProvider"
+from runtimes._onnxruntime import OnnxRuntimeSession
+from runtimes._ort_provider import CPU, prove
 
 
 class OrtCpu(Runtime):
@@ -28,9 +27,9 @@ class OrtCpu(Runtime):
 
     def devices(self) -> Sequence[Device]:
         """The host, where the provider runs a small model."""
-        prove(PROVIDER)
+        prove(CPU)
         return (Device("cpu"),)
 
     def open(self, artifact: Artifact, setup: Setup) -> Session:
         """A session on the CPU provider alone."""
-        return OnnxRuntimeSession(artifact, setup, [(PROVIDER, {})])
+        return OnnxRuntimeSession(artifact, setup, [(CPU, {})])

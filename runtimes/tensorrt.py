@@ -17,7 +17,8 @@ class TensorRt(Runtime):
     """TensorRT on a CUDA GPU: an engine that was built for this very GPU and version, what it runs in read back."""
 
     accepts = ("tensorrt-engine",)
-    precisions: ClassVar = {"cuda": ("fp32", "tf32", "fp16", "bf16", "int8")}
+    precisions: ClassVar = {"cuda": ("fp32", "tf32", "fp16", "bf16", "int8"), "dla": ("fp16", "int8")}
+    refuses: ClassVar = {"dla": dict.fromkeys(("fp32", "tf32", "bf16"), "a DLA computes in fp16 and int8")}
     # TensorRT takes no zero points: weights and activations in symmetric int8.
     asks: ClassVar = {"onnx_int8": {"activations": "int8", "symmetric": True}}
     # cuda-core, and cuda-bindings of the driver's CUDA (12 or 13), which it needs beside itself.
@@ -25,16 +26,18 @@ class TensorRt(Runtime):
     options: ClassVar = {"cuda_graph": False}
 
     def devices(self) -> Sequence[Device]:
-        """The GPUs on which TensorRT starts and a copy to the device and back comes back whole."""
-        from runtimes._tensorrt import starts
+        """The GPUs on which TensorRT builds and runs a small network, and the DLA cores that it sees beside them."""
+        from runtimes._tensorrt_probe import dla_cores, runs
 
         trt = nvidia.library()
-        return tuple(device for device in nvidia.gpus() if starts(trt, device))
+        reached = tuple(device for device in nvidia.gpus() if runs(trt, device))
+        return (*reached, *dla_cores(trt, reached))
 
     def open(self, artifact: Artifact, setup: Setup) -> Session:
         """Deserialise. Raises `OpenFailed`, with the reason, for an engine of another GPU or version of TensorRT."""
         trt = nvidia.library()
-        _refuse_foreign(artifact, nvidia.belongs_to(nvidia.gpu(setup.device.id), trt.__version__))
+        device = setup.device.id
+        _refuse_foreign(artifact, nvidia.belongs_to(nvidia.gpu(device), trt.__version__, device))
         from runtimes._cuda import Cuda
 
         try:
@@ -43,8 +46,10 @@ class TensorRt(Runtime):
             raise OpenFailed(f"the engine {artifact.path} cannot be read: {error.strerror}", _AGAIN) from error
         log = nvidia.log_of(trt)
         try:
-            cuda = Cuda(setup.device.index or 0)
+            cuda = Cuda(nvidia.gpu_index(device))
             runtime = trt.Runtime(log)
+            if setup.device.kind == "dla":
+                runtime.DLA_core = setup.device.index or 0
             engine = runtime.deserialize_cuda_engine(plan)
             if engine is None:
                 raise nvidia.failure(OpenFailed, "TensorRT does not take the engine", nvidia.said(log))

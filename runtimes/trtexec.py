@@ -23,13 +23,16 @@ class Trtexec(Runtime):
     # TensorRT takes no zero points: weights and activations in symmetric int8.
     asks: ClassVar = {"onnx_int8": {"activations": "int8", "symmetric": True}}
     casts: ClassVar = {"tf32": "fp32"}
-    # `duration_s`: how long trtexec measures each time that its samples are used up.
+    # `duration_s`: how long trtexec measures each time that its samples are used up. `keep_engine`: take the engine that was
+    # built here for the same file and options.
+    independent: ClassVar = {"keep_engine": False}
     options: ClassVar = {
         "cuda_graph": False,
         "spin_wait": True,
         "duration_s": 1,
         "builder_level": 3,
         "workspace_mib": 0,
+        "keep_engine": True,
     }
 
     def devices(self) -> Sequence[Device]:

@@ -25,7 +25,8 @@ from pathlib import Path
 from harness import cache, codec, group, machine, registry, run, stats
 from harness.launch import Worker, environment
 from harness.model import Backbone, Cell, Group, Pace
-from harness.prepare import Prepared, Ready, prepare
+from harness.prepare import prepare
+from harness.ready import Prepared, Ready
 from harness.record import Record, Rules, Samples
 from harness.station import Station
 

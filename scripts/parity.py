@@ -17,6 +17,7 @@ from harness.cli.matrix import cache_sources
 from harness.errors import BackbenchError
 from harness.launch import Worker, environment
 from harness.model import Cell
+from harness.ready import Ready
 from harness.record import Rules
 
 BACKBONES = (
@@ -45,7 +46,7 @@ def rows(names: tuple[str, ...], folder: Path) -> Iterator[str]:
             yield f"{name} {_errors(cell, ready.ready[key], folder)}"
 
 
-def _errors(cell: Cell, ready: prepare.Ready, folder: Path) -> str:
+def _errors(cell: Cell, ready: Ready, folder: Path) -> str:
     rules = Rules(tolerances={cell.precision: {**NO_LIMITS, "median_rel_l2": 1e9}})
     try:
         with Worker(folder / f"{codec.key(cell)}.log", env=environment(cell.threads), name=cell.title) as worker:

@@ -54,12 +54,24 @@ class Tensor:
         self.name, self.shape = name, shape
 
 
+class NamedLayer:
+    """A layer of a network."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
 class Network:
     """What the parser filled."""
 
-    def __init__(self, flags: int) -> None:
+    def __init__(self, flags: int, layers: Sequence[str] = ("/conv",)) -> None:
         self.flags, self.inputs = flags, [Tensor("x", (-1, 3, 4, 4))]
-        self.num_layers = 1
+        self.layers = [NamedLayer(name) for name in layers]
+        self.num_layers = len(layers)
+
+    def get_layer(self, index: int) -> types.ILayer:
+        """One layer."""
+        return self.layers[index]
 
     @property
     def num_inputs(self) -> int:
@@ -158,13 +170,19 @@ class TimingCache:
 class Config:
     """What was configured."""
 
-    def __init__(self, refuses_cache: bool) -> None:
+    def __init__(self, refuses_cache: bool, not_on_dla: Sequence[str] = ()) -> None:
         self.profiling_verbosity: object = None
+        self.default_device_type: object = None
+        self.DLA_core, self._not_on_dla = -1, not_on_dla
         self.flags = {"TF32"}  # it is on by default
         self.pool = 0
         self.profiles: list[types.IOptimizationProfile] = []
         self.cache: types.ITimingCache | None = None
         self._refuses = refuses_cache
+
+    def can_run_on_DLA(self, layer: types.ILayer) -> bool:  # noqa: N802
+        """As the test says."""
+        return layer.name not in self._not_on_dla
 
     def set_flag(self, flag: object) -> None:
         """On."""
@@ -218,16 +236,16 @@ class Builder:
     """Writes what it was told into the engine."""
 
     def __init__(self, trt: Double, logger: types.ILogger) -> None:
-        self.trt, self.logger = trt, logger
+        self.trt, self.logger, self.num_DLA_cores = trt, logger, trt.dla_cores
 
     def create_network(self, flags: int) -> types.INetworkDefinition:
         """A network."""
-        return Network(flags)
+        return Network(flags, self.trt.network_layers)
 
     def create_builder_config(self) -> types.IBuilderConfig:
         """With levels or without."""
         kind = Config if self.trt.__version__.startswith("8.5") else LevelConfig
-        self.trt.config = kind(self.trt.refuses_cache)
+        self.trt.config = kind(self.trt.refuses_cache, self.trt.not_on_dla)
         return self.trt.config
 
     def create_optimization_profile(self) -> types.IOptimizationProfile:
@@ -252,6 +270,8 @@ class Builder:
             "level": getattr(config, "builder_optimization_level", None),
             "shapes": shapes,
             "verbosity": str(config.profiling_verbosity),
+            "device": str(config.default_device_type or ""),
+            "core": config.DLA_core,
         }
         memory: Any = Memory(json.dumps(told).encode())
         return memory  # type: ignore[no-any-return]
@@ -361,7 +381,8 @@ class RuntimeOf:
     """Reads JSON engines."""
 
     def __init__(self, trt: Double, logger: types.ILogger) -> None:
-        self.trt, self.logger = trt, logger
+        self.trt, self.logger, self.DLA_core = trt, logger, -1
+        trt.runtime = self
 
     def deserialize_cuda_engine(self, serialized_engine: bytes) -> types.ICudaEngine | None:
         """None with a logged error where it is no JSON."""
@@ -383,10 +404,11 @@ class Double:
         self.ILogger: type[types.ILogger] = Logger
         self.IProfiler: type[types.IProfiler] = Profiler
         weak = ("FP16", "INT8") if major == 8 else ("FP16", "INT8", "BF16") if major == 10 else ()
-        self.BuilderFlag: types.BuilderFlag = enum("BuilderFlag", "TF32", *weak)
+        self.BuilderFlag: types.BuilderFlag = enum("BuilderFlag", "TF32", "GPU_FALLBACK", *weak)
         created = {8: ("EXPLICIT_BATCH",), 10: ("EXPLICIT_BATCH", "STRONGLY_TYPED"), 11: ("STRONGLY_TYPED",)}[major]
         self.NetworkDefinitionCreationFlag: types.NetworkDefinitionCreationFlag = enum("Flag", *created)
         self.DataType: types.DataType = enum("DataType", "FLOAT", "HALF", "INT8", "INT32", "BOOL", "UINT8")
+        self.DeviceType: types.DeviceType = enum("DeviceType", "GPU", "DLA")
         self.LayerInformationFormat: types.LayerInformationFormat = enum("LayerInformationFormat", "JSON")
         self.MemoryPoolType: types.MemoryPoolType = enum("MemoryPoolType", "WORKSPACE")
         self.ProfilingVerbosity: types.ProfilingVerbosity = enum("ProfilingVerbosity", "DETAILED")
@@ -398,6 +420,10 @@ class Double:
         self.io_type, self.refuses_cache = "FLOAT", False
         self.fixed: int | None = None
         self.config: Config | None = None
+        self.runtime: RuntimeOf | None = None
+        self.dla_cores = 2
+        self.network_layers: Sequence[str] = ("/conv", "/resize")
+        self.not_on_dla: Sequence[str] = ()
 
     def Builder(self, logger: types.ILogger) -> types.Builder:  # noqa: N802
         """A builder."""

@@ -24,8 +24,9 @@ from harness.cache import Cache
 from harness.errors import BackbenchError, PlanInvalid
 from harness.launch import Worker, environment, pinned
 from harness.model import JSON, Group
-from harness.prepare import Prepared, Ready, prepare
+from harness.prepare import prepare
 from harness.preprocess import DataConfig
+from harness.ready import Prepared, Ready
 from harness.record import Finding, Plan
 from harness.run import alone
 from harness.station import Station

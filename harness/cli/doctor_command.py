@@ -29,7 +29,13 @@ _MARKS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red"
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def command(as_json: bool) -> None:
     """Say what is installed, what conflicts, and what each runtime reaches. Exit code 1 where something is broken."""
-    sections = {"Machine": _machine, "Probes": _probes, "Packages": _packages, "Runtimes": _runtimes}
+    sections = {
+        "Machine": _machine,
+        "Probes": _probes,
+        "Accelerators": _accelerators,
+        "Packages": _packages,
+        "Runtimes": _runtimes,
+    }
     found: list[Diagnosis] = []
     for title, section in sections.items():
         if not as_json:
@@ -102,6 +108,12 @@ def _probes() -> Iterator[Diagnosis]:
             yield Diagnosis("none", f"{probe.name}: unavailable: {reason}")
         else:
             yield Diagnosis("ok", f"{probe.name}: {probe.reads}")
+
+
+def _accelerators() -> Iterator[Diagnosis]:
+    from harness import edge
+
+    yield from edge.diagnose()
 
 
 def _packages() -> Iterator[Diagnosis]:

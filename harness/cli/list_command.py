@@ -142,19 +142,22 @@ def _model_line(row: Mapping[str, Any]) -> str:
 
 def _devices(pattern: str) -> list[ListedDevice]:
     """Devices that a runtime reached; and the runtimes that reach none, with the reason."""
-    from harness import machine
+    from harness import device_facts
     from harness.cli.reach import reach
 
     rows: dict[str, ListedDevice] = {}
     unable: list[ListedDevice] = []
     for reached in reach():
         for device in reached.devices:
-            row = rows.get(device.id, ListedDevice(device.id, "available"))
+            row, known = rows.get(device.id, ListedDevice(device.id, "available")), device_facts.describe(device)
+            which = "not_tried_by" if device.details.get("proven") is False else "reached_by"
             rows[device.id] = dataclasses.replace(
                 row,
-                reached_by=(*row.reached_by, reached.runtime),
-                called=row.called or device.name or (machine.cpu_name() if device.kind == "cpu" else ""),
-                memory_bytes=row.memory_bytes or device.memory_bytes,
+                called=row.called or device_facts.name_of(device),
+                memory_bytes=row.memory_bytes or device.memory_bytes or known.memory_bytes,
+                driver=row.driver or known.driver,
+                power_mode=row.power_mode or known.power_mode,
+                **{which: (*getattr(row, which), reached.runtime)},  # type: ignore[arg-type]
             )
         if not reached.devices:
             unable.append(ListedDevice(f"({reached.runtime})", reached.error or "reaches no device", mend=reached.hint))

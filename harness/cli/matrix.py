@@ -165,6 +165,11 @@ _MATRIX = (
         "--processes", type=click.IntRange(1, 100), help="Fresh processes per cell, sharing the budget. Default: 1."
     ),
     click.option(
+        "--builds",
+        type=click.IntRange(1, 20),
+        help="Build every TensorRT engine so often, without a timing cache, and report how far builds differ. Default: 1.",
+    ),
+    click.option(
         "--control", is_flag=True, default=None, help="Measure the baseline twice (A/A): the ratio must be 1."
     ),
     click.option("--seed", type=int, help="Seed of the order of bursts."),
@@ -228,7 +233,7 @@ def _override(data: Mapping[str, Any], matrix: Mapping[str, Any]) -> dict[str, A
             merged[key] = matrix[key]
     rules = {
         key: matrix[key]
-        for key in ("budget", "target", "wait", "processes", "control", "seed", "patience")
+        for key in ("budget", "target", "wait", "processes", "builds", "control", "seed", "patience")
         if matrix[key] is not None
     }
     if rules:

@@ -14,7 +14,8 @@ from harness.explaining.layers import Gap, Profile, Total
 from harness.explaining.placing import place
 from harness.launch import Worker
 from harness.model import SCHEMA, Cell, GraphNode, Group, Pace
-from harness.prepare import Prepared, Ready, prepare
+from harness.prepare import prepare
+from harness.ready import Prepared, Ready
 from harness.record import Plan, Record, Rules
 from harness.run import Watcher, alone, settings_for
 from harness.station import Station, worker_for

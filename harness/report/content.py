@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from harness import builds
 from harness.record import Record, Run
 from harness.units import show_bytes, show_ms, show_seconds
 
 HEADERS = (
     "backbone", "runtime", "precision", "batch", "latency ms", "p99 ms", "end-to-end ms", "speed-up [95 %]", "top-1 %",
-    "memory", "load", "verdict",
+    "builds", "memory", "load", "verdict",
 )  # fmt: skip
-NUMERIC = frozenset({"batch", "latency ms", "p99 ms", "end-to-end ms", "speed-up [95 %]", "top-1 %", "memory", "load"})
-OPTIONAL = frozenset({"top-1 %"})
+NUMERIC = frozenset({
+    "batch", "latency ms", "p99 ms", "end-to-end ms", "speed-up [95 %]", "top-1 %", "builds", "memory", "load",
+})  # fmt: skip
+OPTIONAL = frozenset({"top-1 %", "builds"})
 """Columns that are left out where no cell has them."""
 
 
@@ -55,6 +58,7 @@ def _figures(record: Record) -> tuple[str, ...]:
         show_ms(end.median_ns) if end else "–",
         speedup(record),
         top1(record),
+        built(record),
         show_bytes(memory.rss_peak_bytes) if memory else "–",
         show_seconds(cold.load_s) if cold else "–",
     )
@@ -69,6 +73,12 @@ def speedup(record: Record) -> str:
         return "–"
     ratio = found.ratio
     return f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
+
+
+def built(record: Record) -> str:
+    """`3, 4.2 % apart`: builds, and how much slower the slowest is than the fastest."""
+    apart = builds.spread(record.builds)
+    return "–" if apart is None else f"{len(record.builds)}, {apart:.1%} apart"
 
 
 def top1(record: Record) -> str:

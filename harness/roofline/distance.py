@@ -14,7 +14,7 @@ from harness.errors import BackbenchError
 from harness.launch import Worker
 from harness.memo import Memo, source_digest
 from harness.model import Artifact, Backbone, Cell, Precision
-from harness.prepare import Prepared
+from harness.ready import Prepared
 from harness.record import Record, Roofline
 from harness.roofline import ceilings
 from harness.roofline.ceilings import Ceilings, Place

@@ -94,9 +94,74 @@ def test_a_wrong_option_is_told_without_places_in_its_sources(tmp_path: Path) ->
     assert "Exception from" not in caught.value.message
 
 
-def test_a_device_that_is_not_there_fails_to_open(tmp_path: Path) -> None:
-    with pytest.raises(OpenFailed, match=r"GPU\.7"):
-        opened("openvino", conv_onnx(tmp_path / "x.onnx"), device=Device("intel-gpu", 7))
+@pytest.mark.parametrize(
+    ("device", "name", "mend"),
+    [(Device("intel-gpu", 7), r"GPU\.7", "scripts/edge/intel"), (Device("intel-npu"), "NPU", "--npu-debs")],
+)
+def test_a_device_that_is_not_there_is_unsupported_and_what_is_there_is_named(
+    device: Device, name: str, mend: str, tmp_path: Path
+) -> None:
+    if any(listed.startswith(name[:3]) for listed in openvino.Core().available_devices):
+        pytest.skip("it is there")
+    with pytest.raises(Unsupported, match=f"OpenVINO reaches no {name}: it lists CPU") as caught:
+        opened("openvino", conv_onnx(tmp_path / "x.onnx"), device=device, precision="fp16")
+    assert mend in caught.value.hint
+
+
+# ── AUTO and HETERO ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("kind", ["auto", "hetero"])
+@pytest.mark.parametrize("batch", [1, 4])
+def test_auto_and_hetero_run_on_the_cpu_and_say_so(kind: str, batch: int, tmp_path: Path) -> None:
+    device = Device(kind)
+    with opened("openvino", conv_onnx(tmp_path / "x.onnx"), device=device, batch=batch, priorities="CPU") as session:
+        output = infer(session, images(batch, 1))
+        facts = session.facts()
+    np.testing.assert_allclose(output, conv_reference(images(batch, 1)), atol=1e-5)
+    assert (facts.device, facts.precision) == (kind, "fp32")
+    assert any("CPU" in name for name in facts.providers), "what was chosen is told"
+    assert contradiction(Cell(Backbone("test"), "openvino", device=kind, threads=1), facts) == ""
+
+
+@pytest.mark.parametrize("kind", ["auto", "hetero"])
+def test_a_precision_that_the_chosen_device_would_not_keep_is_not_promised(kind: str, tmp_path: Path) -> None:
+    from harness import registry
+
+    runtime = registry.runtime_class("openvino")
+    assert "fp16" not in runtime.precisions[kind] and runtime.refuses[kind]["fp16"]
+
+
+def test_a_priority_that_is_not_there_is_unsupported(tmp_path: Path) -> None:
+    with pytest.raises(Unsupported, match=r"OpenVINO reaches no GPU\.9: it lists CPU"):
+        opened("openvino", conv_onnx(tmp_path / "x.onnx"), device=Device("auto"), priorities="GPU.9,CPU")
+
+
+def test_devices_are_found_by_an_inference_and_described() -> None:
+    from runtimes._openvino_devices import probe
+
+    found = {device.id: device for device in probe()}
+    assert {"cpu", "auto", "hetero"} <= set(found)
+    assert found["cpu"].name and "OPTIMIZATION_CAPABILITIES" in found["cpu"].details
+    assert found["hetero"].name.startswith("HETERO over ") and found["hetero"].name.endswith("CPU")
+
+
+def test_a_device_that_runs_nothing_does_not_hide_the_others(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from runtimes import _openvino_devices as devices
+
+    really = devices._run
+
+    def refuse(core: object, name: str) -> None:
+        if name == "CPU":
+            raise RuntimeError("Exception from x.cpp:1:\nno driver")
+        really(core, name)
+
+    monkeypatch.setattr(devices, "_run", refuse)
+    with pytest.raises(OpenFailed, match="OpenVINO runs nothing here: CPU: no driver"):
+        devices.probe()
+    assert "OpenVINO lists a device that runs nothing: CPU: no driver" in capsys.readouterr().err
 
 
 def test_its_own_clock_is_beside_the_wall(tmp_path: Path) -> None:
@@ -114,6 +179,39 @@ def test_the_model_cache_lies_in_the_runtimes_folder_and_only_when_asked_for(tmp
     assert not list(cache.iterdir())
     opened("openvino", conv_onnx(tmp_path / "x.onnx"), cache=str(cache), model_cache=True).close()
     assert list(cache.iterdir())
+
+
+def test_a_cold_cache_is_empty_and_a_warm_one_is_found(tmp_path: Path) -> None:
+    cache, artifact = tmp_path / "cache", conv_onnx(tmp_path / "x.onnx")
+    cache.mkdir()
+    with pytest.raises(OpenFailed, match="model_cache=warm was asked for, and the model was compiled"):
+        opened("openvino", artifact, cache=str(cache), model_cache="warm")
+    with opened("openvino", artifact, cache=str(cache), model_cache="warm") as session:
+        assert session.facts().settings["LOADED_FROM_CACHE"] is True
+    with opened("openvino", artifact, cache=str(cache), model_cache="cold") as session:
+        assert session.facts().settings["LOADED_FROM_CACHE"] is False
+    with pytest.raises(OpenFailed, match="model_cache='hot' is none of false, true, cold, warm"):
+        opened("openvino", artifact, cache=str(cache), model_cache="hot")
+
+
+def test_a_warm_cache_is_filled_in_a_process_of_its_own(tmp_path: Path) -> None:
+    """Through a whole run: loading is timed with the cache full, in the first run too."""
+    from harness import plan, spec, store
+    from tests import making
+    from tests.test_run import _carry_out, _inspect, _no_catalog
+
+    data = {
+        "name": "caches", "backbones": [str(making.identity_onnx(tmp_path / "identity.onnx"))], "threads": 1,
+        "runtimes": [{"name": "openvino", "options": {"model_cache": kind}} for kind in ("cold", "warm")],
+        "rules": {"budget": 0.3, "min_rounds": 3, "burst": 0.01, "target": 0, "patience": 20},
+    }  # fmt: skip
+    sources = plan.Sources(_no_catalog, _inspect)
+    _carry_out(tmp_path, plan.resolve(spec.check(data), sources))
+    records = [record for record in store.read_records(tmp_path / "run") if record.cell.runtime == "openvino"]
+    told = {record.cell.options["model_cache"]: record for record in records}
+    assert {record.outcome for record in told.values()} == {"ok"}, [record.reason for record in told.values()]
+    loaded = {kind: record.facts.settings["LOADED_FROM_CACHE"] for kind, record in told.items() if record.facts}
+    assert loaded == {"cold": False, "warm": True}
 
 
 def test_the_profile_names_layers(tmp_path: Path) -> None:

@@ -272,6 +272,76 @@ def test_a_profile_has_every_layer_of_every_inference(trt: double.Double, tmp_pa
     ]
 
 
+# ── DLA ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+DLA = Device("dla", 1, "DLA core of Orin")
+
+
+def on_dla(name: str, kind: str = "Half") -> Mapping[str, Any]:
+    """A part of the network that a DLA runs as one, as the inspector tells it."""
+    return {**conv(kind), "Name": name, "LayerType": "DLA", "Metadata": ""}
+
+
+def dla_engine(
+    tmp_path: Path, precision: Precision = "fp16", device: str = "dla:1"
+) -> tuple[Artifact, Mapping[str, Any]]:
+    folder = tmp_path / "engine"
+    folder.mkdir(exist_ok=True)
+    want = Request(precision, 2, device=device, options=dict(TensorRtEngine.options))
+    made = TensorRtEngine().export(source(tmp_path), want, folder)
+    artifact = Artifact("tensorrt-engine", str(folder / made.file), made.precision, made.inputs, made.outputs, "", 1,
+                        Recipe("x", ""), details=made.details)  # fmt: skip
+    return artifact, json.loads((folder / made.file).read_text())
+
+
+@pytest.mark.parametrize("trt", VERSIONS, indirect=True)
+def test_a_dla_takes_flags_where_the_version_has_them_and_names_what_falls_back(
+    trt: double.Double, tmp_path: Path
+) -> None:
+    trt.not_on_dla = ("/resize",)
+    artifact, told = dla_engine(tmp_path)
+    by_types = trt.__version__.startswith("11")
+    assert artifact.details["strongly_typed"] is by_types
+    assert ("FP16" in told["flags"]) is not by_types
+    assert "GPU_FALLBACK" in told["flags"]
+    assert (told["device"], told["core"]) == ("DeviceType.DLA", 1)
+    assert artifact.details["gpu_fallback"] == ["/resize"]
+    assert (artifact.details["dla_core"], artifact.details["dla_layers"]) == (1, 1)
+
+
+def test_a_dla_session_tells_what_runs_where_by_the_inspector(trt: double.Double, tmp_path: Path) -> None:
+    trt.layers = [on_dla("{ForeignNode[/conv.../relu]}"), {**conv("Half"), "Name": "/resize", "LayerType": "Resize"}]
+    artifact, _ = dla_engine(tmp_path)
+    setup = Setup(DLA, "fp16", 2, 0, dict(TensorRt.options), "")
+    with TensorRt().open(artifact, setup) as session:
+        facts = session.facts()
+    assert trt.runtime is not None and trt.runtime.DLA_core == 1
+    assert (facts.device, facts.precision, facts.providers) == ("dla:1", "fp16", ("DLA", "GPU"))
+    assert facts.placement == {"DLA": 1, "GPU": 1}
+    assert facts.settings["gpu_layers"] == ["/resize"]
+    cell = Cell(Backbone("resnet50"), "tensorrt", "fp16", device="dla:1")
+    assert label.contradiction(cell, facts) == ""
+    trt.layers = [conv("Half")]
+    with TensorRt().open(artifact, setup) as session:
+        assert label.contradiction(cell, session.facts()) == "no node of the graph runs on DLA (1 on GPU)"
+
+
+def test_a_dla_that_is_not_there_or_can_run_nothing_is_unsupported(trt: double.Double, tmp_path: Path) -> None:
+    with pytest.raises(Unsupported, match=r"there is no dla:2: TensorRT 10\.3\.0 sees 2 DLA cores") as caught:
+        dla_engine(tmp_path, device="dla:2")
+    assert "backbench list devices" in caught.value.hint
+    trt.not_on_dla = trt.network_layers
+    with pytest.raises(Unsupported, match="a DLA can run none of the 2 layers in int8"):
+        dla_engine(tmp_path, "int8")
+
+
+def test_an_engine_of_a_dla_is_none_of_the_gpu(trt: double.Double, tmp_path: Path) -> None:
+    with pytest.raises(OpenFailed, match="made for accelerator DLA, here it is nothing"):
+        opened(dla_engine(tmp_path)[0], "fp16")
+    with pytest.raises(OpenFailed, match=r"made for accelerator \(not told\), here it is DLA"):
+        TensorRt().open(engine(tmp_path, "fp16")[0], Setup(DLA, "fp16", 2, 0, dict(TensorRt.options), ""))
+
+
 # ── what really runs ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -344,7 +414,23 @@ def test_a_worker_tells_what_engines_belong_to_or_what_is_missing(tmp_path: Path
 @pytest.mark.parametrize(
     ("said", "names", "command"),
     [
-        ("libnvinfer.so.10: cannot open shared object file", "libnvinfer.so.10 of TensorRT", "pip install tensorrt"),
+        (
+            "libnvinfer.so.10: cannot open shared object file",
+            "libnvinfer.so.10 of TensorRT",
+            "pip install 'tensorrt==10.*'",
+        ),
+        (
+            "libcublasLt.so.13: cannot open shared object file",
+            "libcublasLt.so.13 of cuBLAS",
+            "pip install nvidia-cublas",
+        ),
+        ("libcufft.so.11: cannot open shared object file", "libcufft.so.11 of cuFFT", "pip install nvidia-cufft-cu12"),
+        ("libcurand.so.10: cannot open", "libcurand.so.10 of cuRAND", "nvidia-curand-cu12 (nvidia-curand for CUDA 13)"),
+        (
+            "cannot load /x/libonnxruntime_providers_cuda.so: libcudnn.so.9: no such file",
+            "libcudnn.so.9",
+            "nvidia-cudnn",
+        ),
         ("libcudnn.so.9: cannot open shared object file", "libcudnn.so.9 of cuDNN", "nvidia-cudnn"),
         ("libcuda.so.1: cannot open shared object file", "libcuda.so.1 of the NVIDIA driver", "install the driver"),
         ("undefined symbol: x", "", ""),
