@@ -25,7 +25,7 @@ from harness.api import (
 from runtimes import _ort_plugin as plugin
 from runtimes._onnx_file import content
 from runtimes._ort_profile import deciding, heavy_layers, profiled
-from runtimes._ort_provider import CPU, Providers, absent, differing, placed_operators, told_options, untold
+from runtimes._ort_provider import CPU, Providers, absent, differing, placed_operators, preload, told_options, untold
 
 if TYPE_CHECKING:
     from harness.api import Array
@@ -184,10 +184,14 @@ class OnnxRuntimeSession(Session):
         shapes |= self._shapes()
         order: Mapping[str, Any] = {
             "path": self._artifact.path, "threads": self._setup.threads, "options": dict(self._setup.options),
-            "providers": [(name, dict(options)) for name, options in self._providers], "shapes": shapes,
+            "providers": [(name, self._profiled(options)) for name, options in self._providers], "shapes": shapes,
             "inferences": inferences,
         }  # fmt: skip
         return profiled(order)
+
+    def _profiled(self, options: Mapping[str, str]) -> dict[str, str]:
+        """A provider's options in the process that profiles."""
+        return dict(options)
 
     def _shapes(self) -> Mapping[str, list[int | str]]:
         """Of the bound inputs."""
@@ -235,6 +239,7 @@ def create(path: str, options: Any, providers: Providers) -> Any:
     import onnxruntime as ort
 
     names, settings = [name for name, _ in providers], [dict(given) for _, given in providers]
+    preload(names[0])
     try:
         if plugin.added(options, providers):  # ONNX Runtime puts its CPU provider behind by itself
             return ort.InferenceSession(path, options, enable_fallback=0)

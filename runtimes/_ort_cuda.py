@@ -65,6 +65,7 @@ def cuda_options(setup: Setup, *, graph: bool) -> Mapping[str, str]:
     return made
 
 
+_GRAPHS = ("enable_cuda_graph", "trt_cuda_graph_enable")
 _LISTED = "see: backbench list runtimes 'ort_*'"
 
 
@@ -185,6 +186,10 @@ class CudaOrtSession(OnnxRuntimeSession):
         if told is None:
             return None, (), "this onnxruntime does not tell whether TF32 is on"
         return ("tf32" if told == "1" else "fp32"), (), ""
+
+    def _profiled(self, options: Mapping[str, str]) -> dict[str, str]:
+        """Without CUDA graphs: a graph that is replayed has no kernels for the profiler, and takes no inputs of the host."""
+        return {key: "0" if key in _GRAPHS else value for key, value in options.items()}
 
     def _shapes(self) -> Mapping[str, list[int | str]]:
         return {name: list(self._pairs[name].array.shape) for name in self._sent}

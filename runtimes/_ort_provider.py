@@ -61,7 +61,7 @@ def require(provider: str) -> None:
             f"this onnxruntime ({_distribution()}) is built without {provider}: it has {', '.join(has)}",
             _BUILDS.get(provider, "see: backbench doctor"),
         )
-    _preload(ort, provider)
+    preload(provider)
 
 
 def _distribution() -> str:
@@ -75,11 +75,13 @@ def _distribution() -> str:
     return " and ".join(found) or "of no distribution"
 
 
-def _preload(ort: Any, provider: str) -> None:
+def preload(provider: str) -> None:
     """CUDA's and TensorRT's libraries where pip put them, which is on no loader's path. Absent ones are found out later."""
     import contextlib
 
-    if hasattr(ort, "preload_dlls"):
+    import onnxruntime as ort
+
+    if provider in _LIBRARIES and hasattr(ort, "preload_dlls"):
         with contextlib.redirect_stdout(sys.stderr):  # it prints what it does not find
             ort.preload_dlls(directory="")
     if provider == TENSORRT:

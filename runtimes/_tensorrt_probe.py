@@ -26,6 +26,7 @@ def runs(trt: nvidia.types.TensorRT, device: Device) -> bool:
         pairs = {name: cuda.pair((1, 4), "float32") for name in ("x", "y")}
         np.copyto(pairs["x"].array, np.array([[-1, 0, 1, 2]], np.float32))
         pairs["x"].upload(cuda.stream)
+        context.set_input_shape("x", (1, 4))
         for name, pair in pairs.items():
             context.set_tensor_address(name, pair.address)
         if not context.execute_async_v3(int(cuda.stream.handle)):

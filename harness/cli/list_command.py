@@ -50,12 +50,15 @@ def _flat(row: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _show(rows: Sequence[Mapping[str, Any]]) -> None:
     """Plain aligned text: rich costs as much to import as the rest of this command."""
+    from harness.units import show_bytes
+
     for row in rows:
         click.secho(f"{row['name']}", bold=True, nl=False)
         click.secho(f"  {row['state']}", fg="green" if row["state"] == "available" else "yellow")
         for name, value in row.items():
             if name not in ("name", "state") and value not in ("", [], (), {}, None):
-                click.echo(f"    {name.replace('_', ' ')}: {_words(value)}")
+                said = show_bytes(value) if name.endswith("_bytes") else _words(value)
+                click.echo(f"    {name.removesuffix('_bytes').replace('_', ' ')}: {said}")
 
 
 def _words(value: Any) -> str:

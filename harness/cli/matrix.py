@@ -111,7 +111,7 @@ _MATRIX = (
         "devices",
         multiple=True,
         metavar="D",
-        help="cpu, cuda:0, intel-gpu:0, intel-npu, …; may be repeated.",
+        help="cpu, cuda:0, dla:0, intel-gpu:0, intel-npu, auto, hetero; may be repeated.",
     ),
     click.option(
         "-o",

@@ -286,6 +286,39 @@ def test_the_devices_clock_is_around_the_inference(tmp_path: Path, gpu: None) ->
         assert clock.elapsed_ns() == 1_000_000, "the double's events are a millisecond apart"
 
 
+def test_an_inference_is_divided_into_copies_and_compute_by_the_devices_clock(tmp_path: Path, gpu: None) -> None:
+    """From the session to the summary: what is divided is no sample of a scope."""
+    from harness import measure, summary
+    from harness.model import Pace
+    from harness.record import Samples
+    from harness.schedule import Trace
+
+    with on_host(tmp_path) as session:
+        session.bind({"x": images()})
+        assert session.split() == dict.fromkeys(("h2d", "compute", "d2h"), 1_000_000)
+        feeds, indices = [{"x": images(1, seed)} for seed in (1, 2)], [[0], [1]]
+        burst = measure.Bench(session, feeds, indices).burst(Pace(0.01, 0.01, 3))
+    assert burst.split_ns == dict.fromkeys(("h2d", "compute", "d2h"), (1_000_000,) * measure.SPLITS)
+    assert len(burst.device_ns) == len(burst.compute_ns)
+    trace = Trace()
+    trace.samples.append(Samples("key", 0, 0, 0, burst))
+    told = summary.latencies(trace, "key")
+    assert {"compute", "end_to_end", "device", "split_h2d", "split_compute", "split_d2h"} == set(told)
+    assert told["split_h2d"].median_ns == 1e6
+
+
+def test_what_is_computed_on_the_host_has_nothing_to_divide(tmp_path: Path) -> None:
+    from harness import measure
+    from harness.model import Pace
+    from tests.runtimes.opening import opened
+
+    with opened("ort_cpu", conv_onnx(tmp_path / "x.onnx")) as session:
+        burst = measure.Bench(session, [{"x": images(1, seed)} for seed in (1, 2)], [[0], [1]]).burst(
+            Pace(0.01, 0.01, 3)
+        )
+    assert burst.split_ns == {} and burst.end_to_end_ns
+
+
 def test_what_goes_wrong_on_the_gpu_is_said(tmp_path: Path, gpu: None) -> None:
     session = on_host(tmp_path)
     session.bind({"x": images()})
@@ -330,6 +363,42 @@ def test_nodes_left_to_another_provider_are_counted_by_operator() -> None:
     assert provider.placement(part()) == {}, "an older onnxruntime tells nothing"
 
 
+def test_the_profile_is_made_without_graphs(tmp_path: Path, gpu: None) -> None:
+    session = on_host(tmp_path)
+    told = session._profiled({"enable_cuda_graph": "1", "trt_cuda_graph_enable": "1", "use_tf32": "1"})
+    assert told == {"enable_cuda_graph": "0", "trt_cuda_graph_enable": "0", "use_tf32": "1"}
+    with session:
+        session.bind({"x": images()})
+        (inference,) = session.profile(1)
+    assert any("Conv" in layer.kind for layer in inference.layers)
+
+
 def test_what_is_left_out_by_tensorrt_has_cuda_behind_it() -> None:
     assert [name for name, _ in behind(setup_for("ort_tensorrt", cuda_graph=True))] == [CUDA, CPU]
     assert dict(behind(setup_for("ort_tensorrt", cuda_graph=True)))[CUDA]["enable_cuda_graph"] == "0"
+
+
+def test_a_plan_goes_on_where_a_provider_is_not_there(
+    tmp_path: Path, gpu: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole way, through a worker: this onnxruntime has no CUDA, which is what the record says."""
+    if CUDA in ort.get_available_providers():
+        pytest.skip("this onnxruntime has it")
+    from harness import plan, spec, store
+    from tests import making
+    from tests.test_run import _carry_out, _inspect, _no_catalog
+
+    monkeypatch.setattr(registry.runtime_class("ort_cuda"), "needs", {"onnxruntime": "onnxruntime"})
+    made = {
+        "name": "goes-on", "backbones": [str(making.identity_onnx(tmp_path / "identity.onnx"))], "threads": 1,
+        "runtimes": ["ort_cpu", {"name": "ort_cuda", "device": "cuda:0"}],
+        "rules": {"budget": 0.3, "min_rounds": 3, "burst": 0.01, "target": 0, "patience": 20},
+    }  # fmt: skip
+    _carry_out(tmp_path, plan.resolve(spec.check(made), plan.Sources(_no_catalog, _inspect)))
+    records = {record.cell.runtime: record for record in store.read_records(tmp_path / "run")}
+    assert records["ort_cpu"].outcome == "ok"
+    assert records["ort_cuda"].outcome == "unsupported"
+    if registry.missing({"cuda.core": "cuda-core"}):
+        assert "needs cuda-core" in records["ort_cuda"].reason
+    else:
+        assert "is built without CUDAExecutionProvider" in records["ort_cuda"].reason

@@ -272,6 +272,23 @@ def test_a_profile_has_every_layer_of_every_inference(trt: double.Double, tmp_pa
     ]
 
 
+@pytest.mark.parametrize("graph", [False, True])
+def test_an_inference_is_divided_into_copies_and_compute(graph: bool, trt: double.Double, tmp_path: Path) -> None:
+    with opened(engine(tmp_path)[0], cuda_graph=graph) as session:
+        session.bind({"x": np.zeros((2, 3, 4, 4), np.float32)})
+        session.run()
+        assert session.split() == dict.fromkeys(("h2d", "compute", "d2h"), 1_000_000), "the double's events, 1 ms apart"
+
+
+def test_a_device_counts_as_reached_only_where_a_network_runs_there(trt: double.Double, tmp_path: Path) -> None:
+    """The double doubles where a Relu should be: that is found out, and no device is claimed."""
+    with pytest.raises(OpenFailed, match="TensorRT computes a wrong result on cuda:0"):
+        TensorRt().devices()
+    trt.build_error = "out of memory"
+    with pytest.raises(OpenFailed, match="TensorRT does not run on cuda:0: the GPU's memory is full"):
+        TensorRt().devices()
+
+
 # ── DLA ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 DLA = Device("dla", 1, "DLA core of Orin")
