@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from harness import codec, schedule, stats
+from harness import codec, schedule
 from harness.model import Burst, Pace
 from harness.record import Record, Rules, Samples
 from harness.schedule import Trace
@@ -70,7 +70,7 @@ ESTIMATORS: Mapping[str, Callable[[Rounds], float]] = {
     "pooled, not paired": _pooled,
 }
 
-# ── intervals around an estimate: (log ratios of rounds) -> half width of the log ratio ──────────────────────────
+# ── intervals: log ratios of rounds, a generator, what processes differ by -> low, high ───────────────────────────
 
 
 def _percentile(values: Any, rng: Any, block: int = 1, process: float = 0.0) -> tuple[float, float]:
@@ -81,23 +81,23 @@ def _percentile(values: Any, rng: Any, block: int = 1, process: float = 0.0) -> 
     return float(low), float(high)
 
 
-def _student(values: Any, rng: Any) -> tuple[float, float]:
+def _student(values: Any) -> tuple[float, float]:
     reach = 2.02 * values.std(ddof=1) / math.sqrt(len(values))
     return float(values.mean() - reach), float(values.mean() + reach)
 
 
-def _sign(values: Any, rng: Any) -> tuple[float, float]:
+def _sign(values: Any) -> tuple[float, float]:
     ordered, n = np.sort(values), len(values)
     k = max(0, int(n / 2 - 0.98 * math.sqrt(n)))
     return float(ordered[k]), float(ordered[n - 1 - k])
 
 
-INTERVALS: Mapping[str, Callable[[Any, Any], tuple[float, float]]] = {
-    "bootstrap of the median": _percentile,
-    "bootstrap in blocks of 5 rounds": lambda v, rng: _percentile(v, rng, block=min(5, len(v))),
-    "order statistics (sign test)": _sign,
-    "Student on the mean": _student,
-    "bootstrap + process component (used)": lambda v, rng: _percentile(v, rng, process=stats.PROCESS_SD),
+INTERVALS: Mapping[str, Callable[[Any, Any, float], tuple[float, float]]] = {
+    "bootstrap of the median": lambda v, rng, sd: _percentile(v, rng),
+    "bootstrap in blocks of 5 rounds": lambda v, rng, sd: _percentile(v, rng, block=min(5, len(v))),
+    "order statistics (sign test)": lambda v, rng, sd: _sign(v),
+    "Student on the mean": lambda v, rng, sd: _student(v),
+    "bootstrap + process component (used)": lambda v, rng, sd: _percentile(v, rng, process=sd),
 }
 
 
@@ -151,6 +151,7 @@ def aa_table(folders: Sequence[Path]) -> Iterator[str]:
         experiments = [read(file) for file in sorted((folder / TRACES).glob("*.jsonl"))]
         twin = next(k for k in experiments[0].keys if k.endswith(" control"))
         all_rounds = [rounds_of(e, e.keys[twin]) for e in experiments]
+        sds = [schedule.log_ratios(e.trace, e.baseline, e.keys[twin], Rules()).process_sd for e in experiments]
         length = statistics.median(map(len, all_rounds))
         yield f"\n### {folder.name}: {len(experiments)} A/A experiments, about {length:.0f} rounds\n"
         yield "| interval | rounds | contains 1.00 | half-width | 1.96 × spread |"
@@ -160,7 +161,7 @@ def aa_table(folders: Sequence[Path]) -> Iterator[str]:
                 found, centres = [], []
                 for number, rounds in enumerate(all_rounds):
                     ratios = np.log([statistics.median(a) / statistics.median(b) for a, b, _ in pick(rounds)])
-                    found.append(interval(ratios, np.random.default_rng(number)))
+                    found.append(interval(ratios, np.random.default_rng(number), sds[number]))
                     centres.append(float(np.median(ratios)))
                 hits = sum(low <= 0 <= high for low, high in found)
                 width = statistics.median([(high - low) / 2 for low, high in found])

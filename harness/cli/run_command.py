@@ -13,8 +13,6 @@ from harness.cli.matrix import matrix_options, resolve
 from harness.errors import BackbenchError, PlanInvalid
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     from rich.console import Console
 
     from harness.record import Plan, Record
@@ -106,6 +104,8 @@ def show_plan(screen: Console, plan: Plan) -> None:
     from rich import box
     from rich.table import Table
 
+    from harness.report.content import refusals
+
     table = Table(title=f"plan {plan.name}", box=box.SIMPLE_HEAD)
     for header in ("backbone", "weights", "cell", "threads", ""):
         table.add_column(header)
@@ -115,20 +115,9 @@ def show_plan(screen: Console, plan: Plan) -> None:
             mark = "baseline" if _is_baseline(cell, group.baseline) else ""
             table.add_row(name, cell.backbone.weights if i == 0 else "", cell.title, str(cell.threads), mark)
     screen.print(table)
-    for line in _refusals(plan.refused):
+    for line in refusals(plan.refused):
         screen.print(line, style="dim", highlight=False)
     show_size(screen, plan)
-
-
-def _refusals(refused: Iterable[Record]) -> Iterator[str]:
-    """What cannot be measured and why, a line per cause: a runtime refuses a precision to every backbone alike."""
-    backbones: dict[tuple[str, str], list[str]] = {}
-    for record in refused:
-        said = f"{record.outcome}: {record.reason}" + (f"; {record.hint}" if record.hint else "")
-        backbones.setdefault((record.cell.title, said), []).append(record.cell.backbone.name)
-    for (title, said), names in backbones.items():
-        named = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-        yield f"{title} of {named}: {said}"
 
 
 def _is_baseline(cell: Any, key: str) -> bool:

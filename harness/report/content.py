@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from harness import builds
@@ -29,8 +29,13 @@ class Reported:
 
 
 def rows(records: Sequence[Record]) -> list[tuple[str, ...]]:
-    """One row of words per cell, in the order of `HEADERS`; a failure stands where its latency would."""
-    return [_row(record) for record in records]
+    """One row of words per cell, in the order of `HEADERS`; a failure stands where its latency would.
+
+    A backbone's cells stand together, and what was refused before measuring comes last among them.
+    """
+    places = {name: i for i, name in enumerate(dict.fromkeys(record.cell.backbone.name for record in records))}
+    ordered = sorted(records, key=lambda r: (places[r.cell.backbone.name], r.outcome == "unsupported"))
+    return [_row(record) for record in ordered]
 
 
 def _row(record: Record) -> tuple[str, ...]:
@@ -108,12 +113,23 @@ def _accuracies(records: Sequence[Record]) -> list[str]:
     )
 
 
+def refusals(refused: Iterable[Record]) -> Iterator[str]:
+    """What could not be measured and why, a line per cause: a runtime refuses a precision to every backbone alike."""
+    backbones: dict[str, list[str]] = {}
+    for record in refused:
+        hint = f" → {record.hint}" if record.hint else ""
+        said = f"{record.cell.title}: {record.outcome}: {record.reason}{hint}"
+        backbones.setdefault(said, []).append(record.cell.backbone.name)
+    for said, names in backbones.items():
+        yield f"{', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''} {said}"
+
+
 def remarks(records: Sequence[Record]) -> list[str]:
     """What a reader must know beside the table: failures with their reasons, and why a cell is not trusted."""
-    said = []
+    said = list(refusals(record for record in records if record.outcome == "unsupported"))
     for record in records:
         name = f"{record.cell.backbone.name} {record.cell.title}"
-        if record.outcome != "ok":
+        if record.outcome not in ("ok", "unsupported"):
             hint = f" → {record.hint}" if record.hint else ""
             said.append(f"{name}: {record.outcome.replace('_', ' ')}: {record.reason}{hint}")
         said += [f"{name}: {f.level}: {f.seen} → {f.advice}" for f in record.findings if f.level != "trusted"]

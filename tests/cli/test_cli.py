@@ -277,7 +277,7 @@ def test_a_dry_run_gives_the_reason_of_refused_cells_once_for_all_backbones(desk
     precisions = ("--precision", "fp32", "--precision", "fp16")
     said = desk.runs("run", "-m", "a.onnx", "-m", "b.onnx", "-r", "ort_cpu", *precisions, "--dry-run")
     assert said.code == 0, said.err
-    assert "ort_cpu fp16 b1 of a, b: unsupported: ort_cpu does not execute fp16" in said.words
+    assert "a, b ort_cpu fp16 b1: unsupported: ort_cpu does not execute fp16" in said.words
     assert said.words.count("unsupported") == 1
 
 

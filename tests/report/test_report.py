@@ -79,3 +79,19 @@ def test_a_fallback_exporter_and_a_doubt_are_said() -> None:
 
 def test_an_empty_run_is_shown_as_such() -> None:
     assert "test" in _screen(content.Reported(making.run(), ()), 80)
+
+
+def test_what_was_refused_stands_last_among_its_backbone_and_is_said_once_for_all() -> None:
+    names = ("a", "b", "c", "d")
+    cells = [replace(making.FAST, backbone=replace(making.BACKBONE, name=name)) for name in names]
+    refused = [
+        replace(making.record(replace(cell, precision="fp16")), outcome="unsupported", reason="no kernels", hint="add one",
+                latency={}, speedup={}, trust=None)
+        for cell in cells
+    ]  # fmt: skip
+    records = [*refused, *map(making.record, cells)]
+    rows = content.rows(records)
+    assert [row[0] for row in rows] == [name for name in names for _ in range(2)]
+    assert [row[-1] for row in rows[:2]] == ["trusted", "unsupported"]
+    title = refused[0].cell.title
+    assert content.remarks(records)[0] == f"a, b, c and 1 more {title}: unsupported: no kernels → add one"
