@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness import codec, store
 from harness.model import Backbone, Burst, Cell, Precision
-from harness.record import ArtifactNote, Finding, Interval, Latency, Memory, Record, Samples
+from harness.record import ArtifactNote, Finding, Interval, Latency, Memory, Record, Roofline, Samples
 from tests import making
 
 NAMES = ("resnet50", "Größe_für_Fußgänger", "画像認識_小", "</script><b>x", "a|b & c")
@@ -43,6 +43,8 @@ def _record(cell: Cell, base: Cell, slowness: float, params: int, number: int, d
     )
     spread = {scope: _with_interval(found) for scope, found in made.latency.items()}
     made = replace(made, artifact=note, baseline=codec.key(base), baseline_title=base.title, latency=spread)
+    flops, moved = round(22.5e6 * slowness), round(1.2e6 * slowness * params / 9e7)
+    made = replace(made, roofline=_roofline(cell.precision, flops, moved, slowness / gain))
     if cell == base:
         return replace(made, speedup={})
     if number % 7 == 3:
@@ -51,11 +53,23 @@ def _record(cell: Cell, base: Cell, slowness: float, params: int, number: int, d
         )
         return replace(
             made, outcome="crashed", reason=reason, hint="look at the log", latency={}, speedup={}, cold=None,
-            memory=None, trust=None,
+            memory=None, trust=None, roofline=None,
         )  # fmt: skip
     if number % 7 == 5:
         return replace(made, trust="caution", findings=(Finding("heat", "caution", "it was warm", "cool it"),))
     return made
+
+
+def _roofline(precision: Precision, flops: int, moved: int, latency_ms: float) -> Roofline:
+    """Below ceilings of 90 GFLOP/s (180 in bf16) and 12 GB/s, or 80 GB/s where what is moved fits in 16 MB of cache."""
+    peak, level = 180e9 if precision == "bf16" else 90e9, "cache" if moved < 16e6 else "memory"
+    stream = 80e9 if level == "cache" else 12e9
+    computing_ns, moving_ns = flops / peak * 1e9, moved / stream * 1e9
+    return Roofline(
+        flops, flops, moved, None, flops / latency_ms * 1e3, moved / latency_ms * 1e3, None, peak, stream,
+        max(computing_ns, moving_ns), max(computing_ns, moving_ns) / latency_ms / 1e6,
+        "compute" if computing_ns > moving_ns else "memory", level, {"flops": "test", "peak_flops": "a product"},
+    )  # fmt: skip
 
 
 def _with_interval(found: Latency) -> Latency:

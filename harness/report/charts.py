@@ -6,15 +6,15 @@ import importlib.util
 from collections.abc import Sequence
 
 from harness.errors import MissingLibrary
-from harness.report import bars, curves, points, scatter
+from harness.report import bars, curves, points, roofs, scatter
 from harness.report.drawing import Domain, Drawing
 from harness.report.points import Point
 from harness.report.tails import Tails
 
-NAMES = ("front", "speedup", "tails", "cold", "memory")
+NAMES = ("front", "speedup", "tails", "cold", "memory", "roofline")
 """Names of the charts, in the order in which they are shown."""
 CONTEXTS = 4
-"""Machines and batch sizes that get a chart of their own."""
+"""Machines and batch sizes (for the roofline, machines and devices) that get a chart of their own."""
 
 
 def draw(cells: Sequence[Point], tails: Tails) -> tuple[Drawing, ...]:
@@ -24,6 +24,7 @@ def draw(cells: Sequence[Point], tails: Tails) -> tuple[Drawing, ...]:
     domain = Domain.of(cells)
     drawn = [scatter.front(name, members, domain) for name, members in list(points.contexts(cells).items())[:CONTEXTS]]
     drawn += [curves.tail(panel, tails, domain) for panel in tails.panels]
+    drawn += [roofs.roofs(name, members, domain) for name, members in list(roofs.contexts(cells).items())[:CONTEXTS]]
     rows = (bars.speedup(cells, domain), bars.cold(cells), bars.memory(cells, domain))
     drawn += [drawing for drawing in rows if drawing is not None]
     return tuple(sorted(drawn, key=lambda drawing: NAMES.index(drawing.name)))

@@ -17,7 +17,7 @@ class Drawing:
     """One chart: `chart` is Altair's, its width is left to whoever shows it."""
 
     name: str
-    """`front`, `speedup`, `tails`, `cold` or `memory`; panels of one name belong together."""
+    """`front`, `speedup`, `tails`, `cold`, `memory` or `roofline`; panels of one name belong together."""
     title: str
     caption: str
     """How to read it, and what was left out or put together."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from harness import __version__
 from harness.errors import StoreFailed
-from harness.report import answer, charts, content, listing, points, tails
+from harness.report import answer, charts, content, listing, points, roofs, tails
 from harness.report.content import Reported
 from harness.report.drawing import Drawing
 from harness.report.points import Point
@@ -26,7 +26,14 @@ LIMIT = 2_000_000
 LISTED = (2000, 1500, 1000, 500, 200, 50)
 """Cells in its table: the most that fit are taken."""
 _TONES = {"trusted": "good", "ok": "none", "caution": "fair", "untrusted": "bad", "unsupported": "none"}
-_SHORT = {"front": "Choice", "speedup": "Speed-up", "tails": "Distributions", "cold": "Cold start", "memory": "Memory"}
+_SHORT = {
+    "front": "Choice",
+    "speedup": "Speed-up",
+    "tails": "Distributions",
+    "cold": "Cold start",
+    "memory": "Memory",
+    "roofline": "Roofline",
+}
 _CONFIG: Mapping[str, Any] = {
     "background": "transparent", "font": 'system-ui, "Segoe UI", Roboto, "Noto Sans", sans-serif',
     "view": {"stroke": None}, "title": {"color": "currentColor"},
@@ -53,6 +60,7 @@ class _Section:
     title: str
     caption: str
     figures: tuple[_Figure, ...]
+    table: roofs.Table | None
 
 
 @dataclass(frozen=True)
@@ -69,9 +77,9 @@ def page(reported: Sequence[Reported], folders: Sequence[Path] = ()) -> str:
     """
     cells = points.of(reported, folders)
     drawings = charts.draw(cells, tails.read(folders, cells))
-    fixed = _fixed(reported, cells, drawings)
     many = len(cells) > LISTED[-1]
     ranked, summed = (listing.ranked(cells), listing.summary(cells)) if many else (cells, None)
+    fixed = _fixed(reported, cells, _sections(drawings, {"roofline": roofs.table(ranked, reported)}), _packed(drawings))
     size = 0
     for limit in LISTED:
         table = listing.of(cells, ranked, limit)
@@ -84,13 +92,15 @@ def page(reported: Sequence[Reported], folders: Sequence[Path] = ()) -> str:
     )
 
 
-def _fixed(reported: Sequence[Reported], cells: Sequence[Point], drawings: Sequence[Drawing]) -> dict[str, Any]:
+def _fixed(
+    reported: Sequence[Reported], cells: Sequence[Point], sections: Sequence[_Section], packed: Mapping[str, str]
+) -> dict[str, Any]:
     said, left = listing.doubts(cells)
     return {
         "version": __version__, "title": " + ".join(dict.fromkeys(one.run.plan.name for one in reported)),
-        "counts": _counts(cells), "answers": answer.of(cells), "sections": _sections(drawings),
+        "counts": _counts(cells), "answers": answer.of(cells), "sections": sections,
         "doubts": said, "doubts_left": left, "origins": [_origin(one) for one in reported], "notes": _notes(reported),
-        "packed": _packed(drawings), "tones": _TONES, "zip": zip,
+        "packed": packed, "tones": _TONES, "zip": zip,
         "css": _own("report.css"), "script": _own("report.js"),
     }  # fmt: skip
 
@@ -116,15 +126,15 @@ def _counts(cells: Sequence[Point]) -> str:
     )
 
 
-def _sections(drawings: Sequence[Drawing]) -> list[_Section]:
-    """Charts by name; what the captions of several have in common is said once."""
+def _sections(drawings: Sequence[Drawing], tables: Mapping[str, roofs.Table | None]) -> list[_Section]:
+    """Charts by name, with the table of that name; what the captions of several have in common is said once."""
     made: list[_Section] = []
     for name in dict.fromkeys(d.name for d in drawings):
         mine = [(number, drawing) for number, drawing in enumerate(drawings) if drawing.name == name]
         same = len({drawing.caption for _, drawing in mine}) == 1
         figures = tuple(_Figure(n, d.title, "" if same else d.caption, d.described) for n, d in mine)
         title = "Latency distributions" if name == "tails" else mine[0][1].title if len(mine) == 1 else _SHORT[name]
-        made.append(_Section(name, _SHORT[name], title, mine[0][1].caption if same else "", figures))
+        made.append(_Section(name, _SHORT[name], title, mine[0][1].caption if same else "", figures, tables.get(name)))
     return made
 
 

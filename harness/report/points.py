@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.deciding import evidence
 from harness.deciding.evidence import Accuracy, Evidence
 from harness.deciding.pareto import Direction, front
-from harness.record import Interval, Record, Run
+from harness.record import Interval, Record, Roofline, Run
 from harness.report.content import Reported
 from harness.units import show_ms
 
@@ -65,6 +65,8 @@ class Point:
     import_s: float | None = None
     load_s: float | None = None
     first_s: float | None = None
+    roofline: Roofline | None = field(default=None, repr=False)
+    """None where nothing was measured, or its operations were not counted."""
     evidence: Evidence | None = field(default=None, repr=False)
     """What `harness.deciding.recommend` judges; None for an A/A control."""
 
@@ -205,6 +207,7 @@ def _point(number: int, machine: str, record: Record, known: Evidence | None) ->
         memory_bytes=memory.rss_peak_bytes if memory else None,
         export_s=cold.export_s if cold else None, import_s=cold.import_s if cold else None,
         load_s=cold.load_s if cold else None, first_s=cold.first_inference_s if cold else None,
+        roofline=record.roofline if ok and compute and record.roofline and record.roofline.intensity else None,
     )  # fmt: skip
 
 

@@ -30,16 +30,21 @@ def rows(records: Sequence[Record]) -> list[tuple[str, ...]]:
 def _row(record: Record, found: Roofline) -> tuple[str, ...]:
     cell, compute = record.cell, record.latency["compute"]
     runtime = cell.runtime + "".join(f" {k}={v}" for k, v in sorted(cell.options.items()))
+    label = f" [{cell.label}]" if cell.label else ""
+    return (cell.backbone.name, runtime + label, cell.precision, str(cell.batch), *figures(found, compute.median_ns))
+
+
+def figures(found: Roofline, median_ns: float) -> tuple[str, ...]:
+    """The words of `HEADERS` from `GFLOP` on."""
     return (
-        cell.backbone.name, runtime + (f" [{cell.label}]" if cell.label else ""), cell.precision, str(cell.batch),
-        _giga(found.flops), show_bytes(found.compulsory_bytes), f"{found.intensity:.0f}",
-        _giga(found.flops_per_s), _giga(found.bytes_per_s), show_ms(compute.median_ns),
+        giga(found.flops), show_bytes(found.compulsory_bytes), f"{found.intensity:.0f}",
+        giga(found.flops_per_s), giga(found.bytes_per_s), show_ms(median_ns),
         "–" if found.attainable_ns is None else show_ms(found.attainable_ns),
         "–" if found.fraction is None else f"{found.fraction:.0%}", _bound(found),
     )  # fmt: skip
 
 
-def _giga(value: float) -> str:
+def giga(value: float) -> str:
     """Three digits of 10⁹, without an exponent."""
     return f"{value / 1e9:.0f}" if value >= 1e11 else f"{value / 1e9:.3g}"
 
@@ -62,8 +67,8 @@ def _ceilings(found: Sequence[Roofline]) -> list[tuple[str, str]]:
     said = []
     for one in found:
         if one.peak_flops_per_s is not None and one.peak_bytes_per_s is not None:
-            said.append(("ceiling", f"{_giga(one.peak_flops_per_s)} GFLOP/s ({one.methods.get('peak_flops')})"))
-            said.append(("ceiling", f"{_giga(one.peak_bytes_per_s)} GB/s ({one.methods.get('peak_bytes')})"))
+            said.append(("ceiling", f"{giga(one.peak_flops_per_s)} GFLOP/s ({one.methods.get('peak_flops')})"))
+            said.append(("ceiling", f"{giga(one.peak_bytes_per_s)} GB/s ({one.methods.get('peak_bytes')})"))
         said.append(("operations", f"{one.methods.get('flops')}, a multiply-add is 2"))
     return said
 

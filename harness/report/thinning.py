@@ -60,17 +60,6 @@ def scatter(cells: Sequence[Point], leading: Sequence[Point], what: str) -> list
     chosen = {point.id for point in leading}
     front = [_mark(point, what, True) for point in leading if getattr(point, what) is not None]
     rest = [point for point in cells if point.id not in chosen]
-    if len(rest) <= SINGLE:
-        return [_mark(point, what, False) for point in rest] + front
-    place = _grid(rest, what)
-    bins: dict[tuple[str, str, int, int], list[Point]] = {}
-    for point in rest:
-        bins.setdefault((point.runtime, point.precision, *place(point)), []).append(point)
-    return [_together(members, what) for members in bins.values()] + front
-
-
-def _grid(cells: Sequence[Point], what: str) -> Callable[[Point], tuple[int, int]]:
-    """The place of a point on a grid over all of them: logarithmic, but linear in accuracy."""
 
     def across(point: Point) -> float:
         return math.log(max(point.latency_ms or 0.0, 1e-9))
@@ -79,16 +68,24 @@ def _grid(cells: Sequence[Point], what: str) -> Callable[[Point], tuple[int, int
         value = float(getattr(point, what))
         return value if what == "accuracy" else math.log(max(value, 1e-9))
 
+    return [_together(members, what) for members in near(rest, across, up)] + front
+
+
+def near(
+    cells: Sequence[Point], across: Callable[[Point], float], up: Callable[[Point], float], fields: int = _GRID
+) -> Sequence[Sequence[Point]]:
+    """Each cell alone; beyond `SINGLE`, those of one runtime and precision together that share one of `fields` × `fields`."""
+    if len(cells) <= SINGLE:
+        return [[point] for point in cells]
     ends = [(min(map(read, cells)), max(map(read, cells))) for read in (across, up)]
-
-    def place(point: Point) -> tuple[int, int]:
-        at = [
-            int(_GRID * (read(point) - low) / ((high - low) or 1.0))
+    bins: dict[tuple[str, str, int, int], list[Point]] = {}
+    for point in cells:
+        column, row = (
+            int(fields * (read(point) - low) / ((high - low) or 1.0))
             for read, (low, high) in zip((across, up), ends, strict=True)
-        ]
-        return at[0], at[1]
-
-    return place
+        )
+        bins.setdefault((point.runtime, point.precision, column, row), []).append(point)
+    return list(bins.values())
 
 
 def _row(point: Point) -> dict[str, Any]:

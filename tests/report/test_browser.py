@@ -152,6 +152,36 @@ def test_a_tooltip_tells_the_interval(page: Any) -> None:
     assert "speed-up" in tooltip.text and "[" in tooltip.text
 
 
+def test_the_roofline_tells_of_a_cell_how_much_of_it_is_reached(page: Any) -> None:
+    from selenium.webdriver import ActionChains
+
+    chart = page.find_element("css selector", "#roofline .chart")
+    page.execute_script("arguments[0].scrollIntoView({block: 'center'})", chart)
+    ActionChains(page).move_to_element(chart.find_element("css selector", "g.mark-symbol path")).perform()
+    assert "of roofline" in page.find_element("id", "vg-tooltip-element").text
+    shares = page.find_elements("xpath", "//section[@id='roofline']//tbody/tr/td[contains(., '%')]")
+    assert len(shares) > 10
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_names_of_ceilings_stay_inside_the_chart(page: Any, width: int) -> None:
+    """A phone has no room beside the plot."""
+    _emulate(page, width, "light")
+    page.refresh()
+    script = """
+      const chart = document.querySelector('#roofline .chart').getBoundingClientRect();
+      return [...document.querySelectorAll('#roofline g.mark-text.role-mark text')].map((text) => {
+        const box = text.getBoundingClientRect();
+        return [text.textContent, box.left >= chart.left && box.right <= chart.right + 1];
+      });
+    """
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    WebDriverWait(page, 120).until(lambda b: b.execute_script("return document.documentElement.dataset.ready"))
+    named = dict(page.execute_script(script))
+    assert len(named) >= 3 and all(named.values()), named
+
+
 def test_a_name_runs_nothing(page: Any) -> None:
     assert page.find_elements("xpath", "//b[contains(., 'x')]") == []
     assert "</script><b>x" in page.find_element("id", "listing").get_attribute("textContent")

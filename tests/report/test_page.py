@@ -18,7 +18,7 @@ import pytest
 from harness import store
 from harness.errors import MissingLibrary, StoreFailed
 from harness.record import AccuracyNote, Record
-from harness.report import content, html, listing, points, thinning
+from harness.report import content, html, listing, points, roofs, thinning
 from tests import making, reporting
 
 
@@ -116,6 +116,75 @@ def test_a_published_accuracy_is_marked_so_in_the_chart_the_caption_and_the_tabl
     assert "-1.20 [-2.00, -0.40]" in made
     marks = [layer["mark"] for layer in _data(made)["specs"][0]["layer"]]
     assert any(mark["type"] == "point" and mark.get("filled") is False for mark in marks)
+
+
+# ── roofline ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_roofline_has_a_chart_on_log_axes_with_its_ceilings(page: str) -> None:
+    (spec,) = [spec for spec in _data(page)["specs"] if any(name.startswith("roofline/") for name in spec["datasets"])]
+    lines, points, *names = (spec["datasets"][layer["data"]["name"]] for layer in spec["layer"])
+    for layer in spec["layer"]:
+        assert {layer["encoding"][axis]["scale"]["type"] for axis in "xy"} == {"log"}
+    assert len(points) == sum(record.roofline is not None for record in reporting.records())
+    assert {mark["precision"] for mark in points} == {"fp32", "bf16"}
+    for mark in points:
+        flat = 180 if mark["precision"] == "bf16" else 90
+        roofs = [min(flat, slope * mark["flop_per_byte"]) for slope in (12, 80)]
+        assert any(
+            float(mark["fraction"].rstrip("%")) / 100 == pytest.approx(mark["gflops"] / r, abs=0.006) for r in roofs
+        )
+    ends = {tuple(round(end[k], 3) for k in ("flop_per_byte", "gflops")) for end in lines}
+    assert {(15.0, 180.0), (2.25, 180.0), (1.125, 90.0)} <= ends, (
+        "slopes end at the highest flat, flats begin at a slope"
+    )
+    said = {name["words"] for layer in names for name in layer}
+    assert said == {"memory 12 GB/s", "cache 80 GB/s", "bf16 180 GFLOP/s", "fp32 90 GFLOP/s"}
+
+
+def test_the_roofline_has_a_table_with_every_cell(page: str) -> None:
+    section = unescape(page[page.index('<section id="roofline"') : page.index('id="doubts"')])
+    assert section.count('<th scope="row">') == sum(record.roofline is not None for record in reporting.records())
+    assert '<th scope="col" class="number">of roofline</th>' in section
+    assert "attainable is the longer of" in section
+    assert "a product" in section, "how the ceiling was measured"
+
+
+def test_a_run_without_a_roofline_has_no_such_section(tmp_path: Path) -> None:
+    bare = [replace(record, roofline=None) for record in reporting.records(("resnet50",))]
+    made = _page(tmp_path / "run", bare)
+    assert 'id="roofline"' not in made and "#roofline" not in made
+
+
+def test_a_machine_whose_ceilings_were_not_measured_has_the_rates_and_the_reason(tmp_path: Path) -> None:
+    without = [
+        replace(r, roofline=replace(r.roofline, peak_flops_per_s=None, peak_bytes_per_s=None, attainable_ns=None,
+                                    fraction=None, bound="", unavailable="no measured ceiling (it crashed)"))
+        for r in reporting.records(("resnet50",)) if r.roofline
+    ]  # fmt: skip
+    made = unescape(_page(tmp_path / "run", without))
+    assert "No ceilings are drawn: no measured ceiling (it crashed)." in made
+
+
+def test_ceilings_that_were_measured_twice_are_one_line() -> None:
+    def below(peak: float) -> points.Point:
+        record = next(iter(reporting.records()))
+        assert record.roofline is not None
+        again = replace(record, roofline=replace(record.roofline, peak_flops_per_s=peak))
+        return points.of([content.Reported(making.run(), (again,))])[0]
+
+    frame = roofs._frame([below(90e9), below(92e9), below(140e9)])
+    assert [flat.per_s for flat in frame.flats] == [140e9, 92e9]
+
+
+def test_many_cells_are_few_marks_and_a_short_table_that_says_so(tmp_path: Path) -> None:
+    records = tuple(reporting.records([f"backbone_{i:04d}" for i in range(300)]))
+    made = html.page([content.Reported(making.run(), records)])
+    (spec,) = [s for s in _data(made)["specs"] if any(name.startswith("roofline/") for name in s["datasets"])]
+    assert max(map(len, spec["datasets"].values())) < 900
+    placed = sum(record.roofline is not None for record in records)
+    assert f"{roofs.ROWS} of {placed:,} cells are listed" in made
+    assert f"{placed:,} cells are drawn as" in made
 
 
 def test_a_run_without_any_latency_still_makes_a_page(tmp_path: Path) -> None:
