@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,23 +36,51 @@ def written() -> dict[str, Any]:
     return made
 
 
+def hold_to_the_format(written: Any) -> None:
+    """What the format's document asks of a file of complete and metadata events (`tests/data/trace_event.schema.json`)."""
+    import jsonschema
+
+    schema = json.loads((Path(__file__).parent / "data" / "trace_event.schema.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(written, schema, jsonschema.Draft202012Validator)
+    named = {(event["pid"], event["name"]) for event in written["traceEvents"] if event["ph"] == "M"}
+    for process in {event["pid"] for event in written["traceEvents"]}:
+        assert (process, "process_name") in named and (process, "thread_name") in named
+
+
 def test_every_event_has_the_fields_of_its_phase(written: dict[str, Any]) -> None:
-    assert written["displayTimeUnit"] == "ms"
-    for event in written["traceEvents"]:
-        assert event["ph"] in ("X", "M")
-        assert isinstance(event["pid"], int) and isinstance(event["tid"], int)
-        assert isinstance(event["name"], str) and event["name"]
-        assert event["ts"] >= 0
-        assert isinstance(event["args"], dict)
-        if event["ph"] == "X":
-            assert event["dur"] > 0 and event["cat"]
-        else:
-            assert event["name"] in ("process_name", "process_sort_index", "thread_name")
+    hold_to_the_format(written)
+    assert all(event["dur"] > 0 for event in written["traceEvents"] if event["ph"] == "X")
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"ph": "B"},
+        {"dur": None},
+        {"ts": "0"},
+        {"name": ""},
+        {"pid": "cell"},
+        {"args": {"nodes": ["a"]}},
+        {"phase": "X"},
+    ],
+)
+def test_the_check_finds_what_is_not_of_the_format(written: dict[str, Any], broken: dict[str, Any]) -> None:
+    import jsonschema
+
+    place = next(i for i, event in enumerate(written["traceEvents"]) if event["ph"] == "X")
+    written["traceEvents"][place] |= broken
+    with pytest.raises(jsonschema.ValidationError):
+        hold_to_the_format(written)
 
 
 def test_slices_of_a_thread_nest_and_never_overlap(written: dict[str, Any]) -> None:
+    hold_slices_apart(written)
+
+
+def hold_slices_apart(written: Any) -> None:
     """Perfetto drops or misplaces slices of one thread that overlap without nesting."""
-    for process in (1, 2):
+    for process in {event["pid"] for event in written["traceEvents"]}:
         slices = [e for e in written["traceEvents"] if e["ph"] == "X" and e["pid"] == process]
         whole, *inner = sorted(slices, key=lambda event: (event["ts"], -event["dur"]))
         assert whole["name"] == "inference"

@@ -96,24 +96,13 @@ def command(
 
 
 def _tell(found: Compared, form: str, output: Path | None) -> None:
-    from rich.console import Console
-
-    from harness.errors import StoreFailed
+    from harness.cli.output import put
     from harness.report import comparison
 
-    try:
-        if form != "text":
-            made = comparison.markdown(found) if form == "markdown" else comparison.as_json(found)
-            output.write_text(made, encoding="utf-8") if output else click.echo(made, nl=False)
-        elif output:
-            with output.open("w", encoding="utf-8") as file:
-                comparison.show(Console(file=file, width=160), found)
-        else:
-            comparison.show(Console(), found)
-    except OSError as error:
-        if isinstance(error, BrokenPipeError):
-            raise
-        raise StoreFailed(f"{output} cannot be written: {error.strerror}", "give another file with --output") from error
+    if form == "text":
+        put(lambda console: comparison.show(console, found), output)
+    else:
+        put(comparison.markdown(found) if form == "markdown" else comparison.as_json(found), output)
 
 
 def _read(folder: str, scope: Any) -> Measured:

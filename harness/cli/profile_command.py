@@ -143,12 +143,10 @@ def _pass(inferences: int, progress: Any) -> Pass:
 
 
 def _write_trace(done: Profiled, path: Path) -> None:
+    from harness import whole_file
     from harness.explaining import trace
 
-    try:
-        path.write_text(json.dumps(trace.events(done.profiles)), encoding="utf-8")
-    except OSError as error:
-        raise StoreFailed(f"{path} cannot be written: {error.strerror}", "give another file with --trace") from error
+    whole_file.write(path, json.dumps(trace.events(done.profiles)), "--trace")
 
 
 def _print(done: Profiled, top: int, as_json: bool) -> None:

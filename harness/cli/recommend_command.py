@@ -221,21 +221,10 @@ def _measured(models: Sequence[str], asked: Mapping[str, Any], console: Console)
 
 
 def _print(advice: Advice, form: str, output: Path | None) -> None:
-    from rich.console import Console
-
-    from harness.errors import StoreFailed
+    from harness.cli.output import put
     from harness.report import advice as forms
 
-    try:
-        if form != "text":
-            made = forms.FORMS[form](advice)
-            output.write_text(made, encoding="utf-8") if output else click.echo(made, nl=False)
-        elif output:
-            with output.open("w", encoding="utf-8") as file:
-                forms.show_text(Console(file=file, width=160), advice)
-        else:
-            forms.show_text(Console(), advice)
-    except OSError as error:
-        if isinstance(error, BrokenPipeError):
-            raise
-        raise StoreFailed(f"{output} cannot be written: {error.strerror}", "give another file with --output") from error
+    if form == "text":
+        put(lambda console: forms.show_text(console, advice), output)
+    else:
+        put(forms.FORMS[form](advice), output)

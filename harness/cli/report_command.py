@@ -58,7 +58,7 @@ def command(
     runs: tuple[Path, ...], form: str | None, names: tuple[str, ...], output: Path | None, roofline: bool
 ) -> None:
     """Show the results folders RUN… in one report."""
-    from harness import store
+    from harness import store, whole_file
     from harness.accuracy import join
     from harness.report import content
     from harness.report import roofline as limits
@@ -91,7 +91,7 @@ def command(
     if output is None:
         click.echo(made, nl=False)
     else:
-        _write(output, made)
+        whole_file.write(output, made, "--output")
 
 
 def _made(form: str, reported: Sequence[Reported], folders: Sequence[Path], names: Sequence[str]) -> bytes:
@@ -122,22 +122,3 @@ def _text(reported: Sequence[Reported]) -> bytes:
     file = io.StringIO()
     text.show(Console(file=file, width=160), reported)
     return file.getvalue().encode()
-
-
-def _write(output: Path, made: bytes) -> None:
-    """The whole file or none: what lay there stays until the new one is complete."""
-    from harness.errors import StoreFailed
-
-    special = output.exists() and not output.is_file()
-    beside = output if special else output.with_name(f".{output.name}.part")
-    try:
-        try:
-            beside.write_bytes(made)
-            if not special:
-                beside.replace(output)
-        except BaseException:
-            if not special:
-                beside.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise StoreFailed(f"{output} cannot be written: {error.strerror}", "give another file with --output") from error

@@ -112,21 +112,10 @@ def _measured(made: Plan, how: Mapping[str, Any], console: Console) -> tuple[Evi
 
 
 def _print(judged: Judged, form: str, output: Path | None) -> None:
-    from rich.console import Console
-
-    from harness.errors import StoreFailed
+    from harness.cli.output import put
     from harness.report import verdicts
 
-    try:
-        if form != "text":
-            made = verdicts.FORMS[form](judged)
-            output.write_text(made, encoding="utf-8") if output else click.echo(made, nl=False)
-        elif output:
-            with output.open("w", encoding="utf-8") as file:
-                verdicts.show(Console(file=file, width=160), judged)
-        else:
-            verdicts.show(Console(), judged)
-    except OSError as error:
-        if isinstance(error, BrokenPipeError):
-            raise
-        raise StoreFailed(f"{output} cannot be written: {error.strerror}", "give another file with --output") from error
+    if form == "text":
+        put(lambda console: verdicts.show(console, judged), output)
+    else:
+        put(verdicts.FORMS[form](judged), output)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.errors import BackbenchError, MissingLibrary
+from harness import whole_file
+from harness.errors import MissingLibrary
 
 if TYPE_CHECKING:
     import altair as alt
@@ -21,15 +22,11 @@ def write(found: Selftest, file: Path) -> None:
     except ImportError as error:
         raise MissingLibrary(f"drawing needs {error.name}", "pip install 'backbench[report]'") from error
     data = chart(found).to_dict()
-    try:
-        if file.suffix == ".html":
-            file.write_text(convert.vegalite_to_html(data, bundle=True), encoding="utf-8")
-        elif file.suffix == ".svg":
-            file.write_text(convert.vegalite_to_svg(data), encoding="utf-8")
-        else:
-            file.write_bytes(convert.vegalite_to_png(data, scale=2))
-    except OSError as error:
-        raise BackbenchError(f"{file} cannot be written: {error.strerror}", "give another --plot FILE") from error
+    if file.suffix == ".html":
+        made: bytes | str = convert.vegalite_to_html(data, bundle=True)
+    else:
+        made = convert.vegalite_to_svg(data) if file.suffix == ".svg" else convert.vegalite_to_png(data, scale=2)
+    whole_file.write(file, made, "--plot")
 
 
 def chart(found: Selftest) -> alt.VConcatChart:

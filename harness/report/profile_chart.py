@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from harness.errors import MissingLibrary, PlanInvalid, StoreFailed
+from harness.errors import MissingLibrary, PlanInvalid
 from harness.explaining import layers
 from harness.explaining.profiling import Profiled
+from harness.whole_file import whole
 
 FORMATS = (".png", ".svg", ".pdf", ".html", ".json")
 _COLOURS = (
@@ -20,12 +21,8 @@ _GREY = "#c8c8c8"
 def write(profiled: Profiled, path: Path) -> None:
     """Draw into `path`; its suffix is the format. Raises `PlanInvalid`, `MissingLibrary`, `StoreFailed`."""
     check(path)
-    try:
-        chart(profiled).save(str(path), **({"ppi": 144} if path.suffix == ".png" else {}))
-    except OSError as error:
-        raise StoreFailed(
-            f"{path} cannot be written: {error.strerror or error}", "give another file: --chart"
-        ) from error
+    with whole(path, "--chart") as file:
+        chart(profiled).save(str(file), **({"ppi": 144} if path.suffix == ".png" else {}))
 
 
 def check(path: Path) -> None:

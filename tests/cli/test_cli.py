@@ -13,103 +13,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import psutil
 import pytest
 
 from harness import codec, onnx_file, plan, registry, results, spec, store
 from harness.catalog import Catalog
 from tests import making
-
-RUNTIMES = ("-r", "ort_cpu", "-r", "fake", "-o", "fake.latency_ns=1000000")
-SHORT = ("--threads", "1", "--budget", "0.3s", "--patience", "5s", "--no-roofline")
-_DEADLINE_S = 120.0
-
-
-@dataclass(frozen=True)
-class Said:
-    """What a command that has ended left on the screen."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def words(self) -> str:
-        """Its output without line breaks, which depend on the width."""
-        return " ".join(self.out.split())
-
-
-@dataclass(frozen=True)
-class Desk:
-    """A folder to work in, with a tiny model in it, and the cache that the commands use."""
-
-    folder: Path
-    cache: Path
-
-    def starts(self, *words: str) -> subprocess.Popen[str]:
-        """Start `backbench` with those words, in a session of its own, as a terminal would."""
-        kept = {k: v for k, v in os.environ.items() if k not in ("FORCE_COLOR", "COLUMNS")}
-        return subprocess.Popen(
-            [sys.executable, "-m", "harness", *words],
-            cwd=self.folder,
-            env={**kept, "BACKBENCH_CACHE": str(self.cache), "COLUMNS": "200", "NO_COLOR": "1"},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-
-    def runs(self, *words: str, answer: str = "") -> Said:
-        """Run `backbench` with those words to its end."""
-        return _end_of(self.starts(*words), answer)
-
-    def measures(self, *words: str) -> Said:
-        """Run it on the tiny model, shortly."""
-        return self.runs("run", "-m", "model.onnx", *RUNTIMES, *SHORT, *words)
-
-    def workers(self) -> list[psutil.Process]:
-        """The workers that use this desk's cache, whoever their parent is."""
-        return [process for process in psutil.process_iter() if _is_worker(process, str(self.cache))]
-
-    def written(self) -> set[str]:
-        """Names of what lies in the folder."""
-        return {path.name for path in self.folder.iterdir()}
-
-
-def _end_of(process: subprocess.Popen[str], answer: str = "") -> Said:
-    try:
-        out, err = process.communicate(answer, timeout=_DEADLINE_S)
-    finally:
-        process.kill()
-    return Said(process.returncode, out, err)
-
-
-def _is_worker(process: psutil.Process, cache: str) -> bool:
-    try:
-        mine = "harness.worker" in process.cmdline() and process.environ().get("BACKBENCH_CACHE") == cache
-        return mine and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False
-
-
-def _comes_true(condition: Any, seconds: float = _DEADLINE_S) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.05)
-    return False
-
-
-def _desk(folder: Path, cache: Path) -> Desk:
-    making.identity_onnx(folder / "model.onnx")
-    return Desk(folder, cache)
+from tests.cli.desk import DEADLINE_S, RUNTIMES, SHORT, Desk, Said, comes_true, end_of, laid
 
 
 @pytest.fixture(scope="module")
@@ -121,14 +34,14 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def desk(tmp_path: Path, shared_cache: Path) -> Desk:
     """A fresh folder with a model, and the shared cache."""
-    return _desk(tmp_path, shared_cache)
+    return laid(tmp_path, shared_cache)
 
 
 @pytest.fixture
 def own_desk(tmp_path: Path) -> Iterator[Desk]:
     """A fresh folder with a model, and a cache of its own, by which its workers are known."""
     (tmp_path / "desk").mkdir()
-    made = _desk(tmp_path / "desk", tmp_path / "own-cache")
+    made = laid(tmp_path / "desk", tmp_path / "own-cache")
     yield made
     for worker in made.workers():
         worker.kill()
@@ -137,7 +50,7 @@ def own_desk(tmp_path: Path) -> Iterator[Desk]:
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path) -> tuple[Desk, Said]:
     """A run that went well, in the folder `done`."""
-    made = _desk(tmp_path_factory.mktemp("measured"), shared_cache)
+    made = laid(tmp_path_factory.mktemp("measured"), shared_cache)
     return made, made.measures("--out", "done")
 
 
@@ -322,15 +235,15 @@ def test_a_plan_of_over_100_cells_does_not_ask_after_yes(own_desk: Desk) -> None
     process = own_desk.starts("run", "-m", "model.onnx", *RUNTIMES, *SHORT, *_MANY, "--yes", "--out", "r")
     head = own_desk.folder / "r" / "run.json"
     try:
-        assert _comes_true(lambda: head.exists() and own_desk.workers()), "it begins without an answer"
+        assert comes_true(lambda: head.exists() and own_desk.workers()), "it begins without an answer"
     finally:
         process.send_signal(signal.SIGINT)
-        said = _end_of(process)
+        said = end_of(process)
     assert "Measure 120 cells?" not in said.err
     # CPython ends by the signal itself where it came while a library was imported; a shell calls both 130.
     assert said.code in (130, -signal.SIGINT), said.err
     assert "Traceback" not in said.err
-    assert _comes_true(lambda: not own_desk.workers(), 10), "no worker outlives the run"
+    assert comes_true(lambda: not own_desk.workers(), 10), "no worker outlives the run"
 
 
 # ── interrupted and resumed ───────────────────────────────────────────────────────────────────────────────────────
@@ -346,7 +259,7 @@ def _begins_the_second_group(desk: Desk, *words: str) -> tuple[subprocess.Popen[
         folders = [path.parent for path in desk.folder.rglob("run.json")]
         return bool(folders and store.read_records(folders[0]) and len(desk.workers()) >= 2)
 
-    assert _comes_true(in_the_second), process.poll()
+    assert comes_true(in_the_second), process.poll()
     time.sleep(1.0)  # into the second group's bursts; wherever it is, nothing below depends on it
     [head] = desk.folder.rglob("run.json")
     assert process.poll() is None
@@ -373,10 +286,10 @@ def _is_finished_from(folder: Path, before: dict[str, list[str]]) -> None:
 def test_ctrl_c_keeps_what_is_finished_and_the_printed_command_does_the_rest(own_desk: Desk) -> None:
     process, folder = _begins_the_second_group(own_desk)
     process.send_signal(signal.SIGINT)
-    said = _end_of(process)
+    said = end_of(process)
     assert said.code == 130
     assert "Traceback" not in said.err
-    assert _comes_true(lambda: not own_desk.workers(), 10), "no worker outlives the run"
+    assert comes_true(lambda: not own_desk.workers(), 10), "no worker outlives the run"
     kept = store.read_records(folder)
     assert f"{len(kept)} finished cells are kept" in said.err
     before = _samples_by_key(folder)
@@ -393,8 +306,8 @@ def test_a_killed_run_is_finished_by_resume(own_desk: Desk) -> None:
     process, folder = _begins_the_second_group(own_desk, "--out", "killed")
     kept = {record.key for record in store.read_records(folder)}
     process.kill()
-    _end_of(process)
-    assert _comes_true(lambda: not own_desk.workers(), 30), "workers end when their parent has gone"
+    end_of(process)
+    assert comes_true(lambda: not own_desk.workers(), 30), "workers end when their parent has gone"
     before = {key: lines for key, lines in _samples_by_key(folder).items() if key in kept}
     with (folder / "records.jsonl").open("a") as file:
         file.write('{"torn')
@@ -442,7 +355,7 @@ def test_two_runs_at_once_share_a_cache_and_both_finish(desk: Desk) -> None:
     words = ("run", "-m", "model.onnx", *RUNTIMES, *SHORT, "--out")
     both = [desk.starts(*words, name) for name in ("one", "two")]
     for process, name in zip(both, ("one", "two"), strict=True):
-        said = _end_of(process)
+        said = end_of(process)
         assert said.code == 0, said.err
         assert {record.outcome for record in store.read_records(desk.folder / name)} == {"ok"}
 
@@ -541,6 +454,6 @@ def test_the_shell_gets_a_completion_script() -> None:
     if not script.exists():
         pytest.skip("the console script is not installed")
     environment = {**os.environ, "_BACKBENCH_COMPLETE": "bash_source"}
-    said = subprocess.run([script], env=environment, capture_output=True, text=True, timeout=_DEADLINE_S, check=False)
+    said = subprocess.run([script], env=environment, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
     assert said.returncode == 0, said.stderr
     assert "_BACKBENCH_COMPLETE=bash_complete" in said.stdout

@@ -17,7 +17,7 @@ from harness.explaining import layers
 from harness.explaining.layers import Profile
 from harness.explaining.profiling import Profiled, conclude
 from tests import making
-from tests.test_trace import TOLD
+from tests.test_trace import TOLD, hold_slices_apart, hold_to_the_format
 
 
 def _backbench(arguments: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
@@ -89,6 +89,8 @@ def test_a_runtime_without_a_profile_is_said_with_its_reason(done: tuple[Path, d
 
 def test_trace_and_chart_are_written(done: tuple[Path, dict[str, Any]]) -> None:
     written = json.loads((done[0] / "trace.json").read_text())
+    hold_to_the_format(written)
+    hold_slices_apart(written)
     assert sum(event["name"] == "inference" for event in written["traceEvents"]) == 3
     assert "convolution" in (done[0] / "chart.svg").read_text()
 

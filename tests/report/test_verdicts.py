@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -50,6 +51,26 @@ def test_junit_is_xml_with_counts_that_agree(judged: Judged) -> None:
     assert failure.get("type") == "FAIL"
     assert "250 MB" in str(failure.get("message"))
     assert len(root.findall(".//skipped")) == 0, "readers count skipped as success"
+
+
+def test_a_reader_of_junit_finds_every_verdict(judged: Judged, tmp_path: Path) -> None:
+    """By junitparser, which CI systems' tools are built on: what it counts itself, and what the file says it holds."""
+    from junitparser import Error, Failure, JUnitXml, TestSuite
+
+    file = tmp_path / "validate.xml"
+    file.write_text(verdicts.junit(judged), encoding="utf-8")
+    found = JUnitXml.fromfile(str(file))
+    assert (found.tests, found.failures, found.errors, found.skipped, found.name) == (4, 1, 2, 0, "camera")
+    (suite,) = found
+    assert isinstance(suite, TestSuite)
+    cases = list(suite)
+    assert [[type(result) for result in case.result] for case in cases] == [[], [Failure], [Error], [Error]]
+    assert [case.is_passed for case in cases] == [True, False, False, False]
+    assert "ネット </script>" in cases[0].classname and cases[0].name == "latency median ≤ 11 ms"
+    assert cases[1].result[0].type == "FAIL" and "250 MB" in cases[1].result[0].message
+    counted = [suite.tests, suite.failures, suite.errors]
+    suite.update_statistics()
+    assert counted == [suite.tests, suite.failures, suite.errors]
 
 
 def test_github_annotations_are_one_line_each_and_escaped(judged: Judged) -> None:
