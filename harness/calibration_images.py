@@ -23,7 +23,6 @@ LEAST_IMAGES = 16
 """Fewer would leave ranges to chance; more than the default of 64 bought nothing where it was measured."""
 _LEAST_CONTRAST = 1e-2
 """Standard deviation of an image's normalised pixels below which it shows nothing; one step of 8 bits is about 0.017."""
-_DATA_CONFIG = ("mean", "std", "interpolation", "crop_pct", "crop_mode")
 _HINT = "give another folder: --calib FOLDER, or leave it out for generated images"
 
 
@@ -61,9 +60,10 @@ def digest(files: Sequence[Path]) -> str:
 
 def described(asked: Calibration, files: Sequence[Path], data_digest: str) -> Mapping[str, JSON]:
     """What a recipe and a record tell of the images; no path, because where they lay changes nothing."""
+    config: Mapping[str, JSON] = {"config": asked.config} if asked.config else {}
     if not files:
-        return {"source": "generated", "images": asked.images, "seed": asked.seed}
-    return {"source": Path(asked.folder).name, "images": len(files), "seed": asked.seed, "data": data_digest}
+        return {"source": "generated", "images": asked.images, "seed": asked.seed, **config}
+    return {"source": Path(asked.folder).name, "images": len(files), "seed": asked.seed, "data": data_digest, **config}
 
 
 @dataclass(frozen=True)
@@ -77,14 +77,19 @@ class Order:
 
 
 def order(source: Artifact, backbone: Backbone, asked: Calibration) -> Order:
-    """The images that `source`, which tells the data config, takes. Raises as `choose` and `digest` do.
+    """The images that `source`, which tells the data config, takes. Raises as `choose` and `digest` do, and
+    `DataInvalid` where `asked.config` does not fit the backbone.
 
     Backbones of one data config and size share them: nothing else of a backbone is in the recipe.
     """
+    if asked.config:
+        _config(_only_image_input(source), source, backbone, asked.config)
     files = choose(asked)
     about = described(asked, files, digest(files) if files else "")
     inputs: JSON = [[spec.name, list(spec.shape[1:]), spec.dtype] for spec in source.inputs]
-    config = {name: source.details[name] for name in _DATA_CONFIG if name in source.details}
+    config = {name: source.details[name] for name in preprocess.OVERRIDES if name in source.details} | dict(
+        asked.config
+    )
     options = {**about, "inputs": inputs, "input_size": backbone.input_size, "config": config}
     code = source_digest("harness.calibration_images", "harness.preprocess", "harness.images", "harness.reference")
     versions = dict(registry.versions({"numpy": "", "PIL": ""})) | {"source": code}
@@ -109,11 +114,14 @@ def make(
 
     if files:
         spec = _only_image_input(artifact)
-        config = _config(spec, artifact, backbone)
+        config = _config(spec, artifact, backbone, asked.config)
         found = {spec.name: np.stack([_load(file, config) for file in files]).astype(spec.dtype)}
     else:
-        other = replace(backbone, seed=asked.seed)
-        found = {spec.name: reference.generated(spec, artifact, other, asked.images) for spec in artifact.inputs}
+        other, shown = (
+            replace(backbone, seed=asked.seed),
+            replace(artifact, details={**artifact.details, **asked.config}),
+        )
+        found = {spec.name: reference.generated(spec, shown, other, asked.images) for spec in artifact.inputs}
     for name, images in found.items():
         if images.ndim == 4 and float(images.std(axis=(2, 3), dtype=np.float64).mean()) < _LEAST_CONTRAST:
             raise DataInvalid(
@@ -144,17 +152,19 @@ def _only_image_input(artifact: Artifact) -> TensorSpec:
     spec = artifact.inputs[0]
     if len(artifact.inputs) != 1 or len(spec.shape) != 4 or spec.shape[1] not in (1, 3):
         shapes = ", ".join(f"{s.name} {s.shape}" for s in artifact.inputs)
-        raise DataInvalid(f"a folder of images does not fit the inputs {shapes}", "leave out --calib")
+        raise DataInvalid(f"images do not fit the inputs {shapes}", "leave out --calib and --calib-config")
     return spec
 
 
-def _config(spec: TensorSpec, artifact: Artifact, backbone: Backbone) -> preprocess.DataConfig:
-    """The backbone's own data config; ImageNet's for an ONNX file, which tells none."""
+def _config(
+    spec: TensorSpec, artifact: Artifact, backbone: Backbone, overrides: Mapping[str, JSON]
+) -> preprocess.DataConfig:
+    """The backbone's own data config, or ImageNet's for an ONNX file, which tells none; with what replaces it."""
     size = tuple(n if isinstance(n, int) else backbone.input_size or 224 for n in spec.shape[1:])
     details: dict[str, Any] = {**artifact.details, "input_size": size}
     if size[0] == 1 and "mean" not in details:
         details |= {"mean": (0.485,), "std": (0.229,)}  # as the reference takes them
-    return preprocess.DataConfig.of(details)
+    return preprocess.overridden(details, overrides)
 
 
 def _load(file: Path, config: preprocess.DataConfig) -> Array:

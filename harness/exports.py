@@ -53,11 +53,18 @@ def refuse_idle(spec: Spec, groups: Sequence[Group]) -> None:
         if cells and changed and not any(name in cell.exports for cell in cells):
             why = f"an option is given for {name!r}, which no cell of the plan needs"
             raise PlanInvalid(why, "drop it, or add the --precision that it makes")
-    if cells and spec.calibration.folder and not any(cell.calibration for cell in cells):
-        raise PlanInvalid("calibration images are given, and no cell of the plan is quantised", "add --precision int8")
+    if cells and (spec.calibration.folder or _config(spec)) and not any(cell.calibration for cell in cells):
+        raise PlanInvalid(
+            "calibration images are asked for, and no cell of the plan is quantised", "add --precision int8"
+        )
 
 
 def _calibration(spec: Spec) -> Calibration:
     asked = spec.calibration
     folder = str(Path(asked.folder).expanduser().absolute()) if asked.folder else ""
-    return Calibration(folder, asked.images, asked.seed)
+    return Calibration(folder, asked.images, asked.seed, _config(spec))
+
+
+def _config(spec: Spec) -> Mapping[str, JSON]:
+    given: Mapping[str, JSON] = spec.calibration.config.model_dump(mode="json", exclude_none=True)
+    return given

@@ -148,6 +148,8 @@ class Calibration:
     seed: int = 1_000_003
     """Of the choice among a folder's images, or of the generated ones: those of the reference have other seeds, and a
     quantiser that has watched the images it is judged by would look better than it is."""
+    config: Mapping[str, JSON] = field(default_factory=dict, metadata=LATER)
+    """Fields of the data config (`harness.preprocess.DataConfig`) in place of the backbone's own."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from harness.errors import DataInvalid
 from harness.model import JSON
@@ -75,7 +75,20 @@ class DataConfig:
             raise DataInvalid(f"not a data config: {error}", "it needs at least input_size") from error
 
 
-_FIELDS = ("input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode")
+OVERRIDES = ("mean", "std", "interpolation", "crop_pct", "crop_mode")
+"""What may be asked for in place of a backbone's own."""
+_FIELDS = ("input_size", *OVERRIDES)
+
+
+def overridden(details: Mapping[str, JSON], overrides: Mapping[str, JSON]) -> DataConfig:
+    """The data config in `details` with `overrides`; a single mean or standard deviation is that of every channel.
+
+    Raises `DataInvalid` where it is none.
+    """
+    channels = int(cast(Any, details)["input_size"][0])
+    given = {k: tuple(v) * channels if isinstance(v, Sequence) and not isinstance(v, str) and len(v) == 1 else v
+             for k, v in overrides.items()}  # fmt: skip
+    return DataConfig.of({**details, **given})
 
 
 def load(path: Path, config: DataConfig) -> Array:

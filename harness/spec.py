@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
@@ -69,12 +69,34 @@ class RulesSpec(Strict):
     patience: Seconds = 60.0
 
 
+def _numbers(value: Any) -> Any:
+    """A single number stands for every channel's; `0.485,0.456,0.406` is how it is typed."""
+    if isinstance(value, str):
+        return tuple(float(word) for word in value.split(","))
+    return (value,) if isinstance(value, (int, float)) else value
+
+
+Mean = Annotated[float, Field(allow_inf_nan=False)]
+Deviation = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class DataConfigSpec(Strict):
+    """How images are prepared in place of the backbone's own data config; see `harness.preprocess.DataConfig`."""
+
+    mean: Annotated[tuple[Mean, ...] | None, BeforeValidator(_numbers)] = None
+    std: Annotated[tuple[Deviation, ...] | None, BeforeValidator(_numbers)] = None
+    interpolation: Literal["nearest", "bilinear", "bicubic", "box", "hamming", "lanczos"] | None = None
+    crop_pct: float | None = Field(default=None, gt=0, le=1)
+    crop_mode: Literal["center", "border", "squash"] | None = None
+
+
 class CalibrationSpec(Strict):
     """What quantisers watch; see `harness.model.Calibration`."""
 
     folder: str = ""
     images: int = Field(default=64, ge=1, le=100_000)
     seed: int = 1_000_003
+    config: DataConfigSpec = DataConfigSpec()
 
 
 class ToleranceSpec(Strict):

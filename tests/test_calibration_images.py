@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,33 @@ def test_images_become_what_the_backbone_takes(fill: Fill, tmp_path: Path) -> No
     np.testing.assert_array_equal(made[7], preprocess.load(files[7], config))
 
 
+@pytest.mark.parametrize("folder", [True, False])
+def test_what_replaces_the_data_config_is_in_the_images_and_in_what_they_are_found_by(
+    fill: Fill, tmp_path: Path, folder: bool
+) -> None:
+    artifact = _artifact(details={"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6], "crop_pct": 1.0})
+    own = Calibration(str(fill(16)) if folder else "", images=16)
+    other = replace(own, config={"mean": [0.5], "std": [0.25]})
+    files = calibration_images.choose(own)
+    made = []
+    for asked in (own, other):
+        (tmp_path / str(asked.config)).mkdir()
+        made.append(calibration_images.make(artifact, BACKBONE, asked, files, tmp_path / str(asked.config))["input"])
+    mean, std = (np.array(values, np.float32)[:, None, None] for values in ([0.1, 0.2, 0.3], [0.4, 0.5, 0.6]))
+    np.testing.assert_allclose(made[1], (made[0] * std + mean - 0.5) / 0.25, atol=1e-5)
+    recipes = [calibration_images.order(artifact, BACKBONE, asked).recipe for asked in (own, other)]
+    assert recipes[0] != recipes[1], "the cache would give the one for the other"
+    assert recipes[1].options["config"] == {"mean": [0.5], "std": [0.25], "crop_pct": 1.0}
+    assert calibration_images.order(artifact, BACKBONE, other).about["config"] == {"mean": [0.5], "std": [0.25]}
+
+
+def test_a_data_config_that_does_not_fit_the_backbone_is_refused_before_any_image_is_made() -> None:
+    with pytest.raises(DataInvalid, match="mean has 2 values for 3 channels"):
+        calibration_images.order(_artifact(), BACKBONE, Calibration(config={"mean": [0.5, 0.5]}))
+    with pytest.raises(DataInvalid, match="images do not fit the inputs"):
+        calibration_images.order(_artifact("batch", 10), BACKBONE, Calibration(config={"mean": [0.5]}))
+
+
 def test_a_dynamic_side_gets_the_input_size(fill: Fill, tmp_path: Path) -> None:
     asked = Calibration(str(fill(16)))
     made = calibration_images.make(
@@ -120,7 +148,7 @@ def test_generated_images_are_not_those_that_outputs_are_compared_on(tmp_path: P
 
 def test_a_folder_of_images_does_not_fit_what_is_no_image(fill: Fill, tmp_path: Path) -> None:
     asked = Calibration(str(fill(16)))
-    with pytest.raises(DataInvalid, match="does not fit the inputs"):
+    with pytest.raises(DataInvalid, match="do not fit the inputs"):
         calibration_images.make(_artifact("batch", 10), BACKBONE, asked, calibration_images.choose(asked), tmp_path)
     assert calibration_images.make(_artifact("batch", 10), BACKBONE, Calibration(), (), tmp_path)["input"].shape == (
         64,

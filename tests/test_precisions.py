@@ -138,6 +138,29 @@ def test_calibration_images_that_nobody_watches_are_refused(tmp_path: object) ->
         _resolve(runtimes=["ort_cpu"], precisions=["int8"], calibration={"folder": str(tmp_path)})
 
 
+def test_a_plan_says_how_calibration_images_are_prepared() -> None:
+    from harness.cli import matrix
+
+    data = {"runtimes": ["ort_cpu"], "precisions": ["int8"]}
+    typed = {"mean": "0.5,0.4,0.3", "std": "0.5", "crop_pct": "1"}
+    merged = matrix._override(
+        {"calibration": {"config": {"crop_mode": "squash"}}}, matrix.blank() | {"calib_config": typed}
+    )
+    (cell,) = [c for c in _cells(_resolve(**data, **merged)).values() if c.precision == "int8"]
+    assert cell.calibration is not None
+    assert cell.calibration.config == {"mean": [0.5, 0.4, 0.3], "std": [0.5], "crop_pct": 1.0, "crop_mode": "squash"}
+    with pytest.raises(PlanInvalid, match="no cell of the plan is quantised"):
+        _resolve(runtimes=["ort_cpu"], calibration={"config": {"mean": [0.5]}})
+    for wrong, said in (
+        ({"mean": "a"}, "could not convert"),
+        ({"std": 0}, "greater than 0"),
+        ({"average": 1}, "unknown key"),
+    ):
+        with pytest.raises(PlanInvalid, match="config") as caught:
+            _resolve(**data, calibration={"config": wrong})
+        assert said in str(caught.value)
+
+
 # ── tolerances ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -81,7 +81,11 @@ def carry_out(campaign: Campaign) -> tuple[Accuracy, ...]:
     Raises `DataInvalid` for images that cannot be read, unless they are to be skipped.
     """
     refuse_random(campaign.plan)
-    plan, store, watcher = campaign.plan, campaign.store, campaign.watcher
+    plan, store, watcher = (
+        calibrated_alike(campaign.plan, campaign.settings.overrides),
+        campaign.store,
+        campaign.watcher,
+    )
     records = []
     for refused in plan.refused:
         records.append(Accuracy(refused.key, refused.cell, refused.baseline, refused.baseline_title, refused.outcome,
@@ -298,6 +302,22 @@ def _same(kept: Accuracy, record: Accuracy) -> bool:
     """Whether a kept record is of the same artifact, the same images and the same preprocessing."""
     digests = [r.artifact.digest if r.artifact else "" for r in (kept, record)]
     return digests[0] == digests[1] and kept.data == record.data and kept.preprocessing == record.preprocessing
+
+
+def calibrated_alike(plan: Plan, overrides: Mapping[str, JSON]) -> Plan:
+    """The plan whose quantisers watch images that are prepared as those to be answered are, unless it says how itself."""
+    if not overrides:
+        return plan
+    groups = []
+    for members in plan.groups:
+        cells = {
+            codec.key(cell): replace(cell, calibration=replace(cell.calibration, config=overrides))
+            if cell.calibration is not None and not cell.calibration.config
+            else cell
+            for cell in members.cells
+        }
+        groups.append(replace(members, cells=tuple(cells.values()), baseline=codec.key(cells[members.baseline])))
+    return replace(plan, groups=tuple(groups))
 
 
 def refuse_random(plan: Plan) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from harness import preprocess
 from harness.accuracy import dataset
 from harness.accuracy.dataset import Dataset
 from harness.errors import DataInvalid
@@ -37,10 +38,8 @@ def wanted_of(
         raise DataInvalid(f"{cell.backbone.name} is no classifier: its outputs are {shapes}", "leave features_only out")
     own = DataConfig.of(source.details) if source.format == "timm" else None
     details: dict[str, Any] = dict(source.details) if own is not None else _details_of_file(source, cell, overrides)
-    channels = int(details["input_size"][0])
-    given = {k: v * channels if isinstance(v, tuple) and len(v) == 1 else v for k, v in overrides.items()}
     known = dataset.classes_of(classes, data, outputs[1])
-    return Wanted(DataConfig.of(details | given), own, known, dataset.fit(data, known))
+    return Wanted(preprocess.overridden(details, overrides), own, known, dataset.fit(data, known))
 
 
 def _details_of_file(source: Artifact, cell: Cell, overrides: Mapping[str, JSON]) -> dict[str, Any]:

@@ -68,6 +68,16 @@ def _tolerance_pair(
     return limits
 
 
+def _config_pair(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> Mapping[str, str]:
+    """`mean=0.5,0.5,0.5` as name -> text; the plan's check knows which names there are, and reads the numbers."""
+    pairs = [text.partition("=") for text in values]
+    if wrong := [
+        text for text, (name, equals, value) in zip(values, pairs, strict=True) if not (name and equals and value)
+    ]:
+        raise click.BadParameter(f"{wrong[0]!r} is not NAME=VALUE, such as mean=0.5,0.5,0.5")
+    return {name: value for name, _, value in pairs}
+
+
 def matrix_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say what is measured; commands that measure share them."""
     for option in reversed(_MATRIX):
@@ -128,6 +138,14 @@ _MATRIX = (
         help="Images that int8 quantisers watch, prepared as the backbone wants them. Default: generated images.",
     ),
     click.option("--calib-images", type=click.IntRange(1), help="How many of them. Default: 64."),
+    click.option(
+        "--calib-config",
+        multiple=True,
+        callback=_config_pair,
+        metavar="NAME=VALUE",
+        help="How they are prepared in place of the backbone's own data config: mean, std, interpolation, crop_pct, "
+        "crop_mode (mean=0.5,0.5,0.5); may be repeated.",
+    ),
     click.option(
         "--tolerance",
         "tolerances",
@@ -239,7 +257,7 @@ def _override(data: Mapping[str, Any], matrix: Mapping[str, Any]) -> dict[str, A
     if rules:
         given = merged.get("rules")
         merged["rules"] = {**(given if isinstance(given, dict) else {}), **rules}
-    watched = {"folder": matrix["calib"], "images": matrix["calib_images"]}
+    watched = {"folder": matrix["calib"], "images": matrix["calib_images"], "config": matrix["calib_config"] or None}
     _override_mapping(merged, "calibration", {key: value for key, value in watched.items() if value is not None})
     for precision, limits in matrix["tolerances"].items():
         _override_mapping(merged, "tolerances", {precision: limits})

@@ -50,6 +50,9 @@ def test_every_runtime_and_precision_that_is_here_keeps_the_digits_accuracy(
             assert record.drop is not None
             assert abs(record.drop.top1.value) <= 0.01, record.cell.title  # int8 too
             assert record.findings == () or record.findings[0].level != "untrusted"
+        if record.cell.calibration is not None and record.artifact is not None:
+            watched = record.artifact.details["calibration"]
+            assert isinstance(watched, dict) and watched["config"]["mean"] == [digits.MEAN], "as the images are shown"
     assert all(record.reason for record in records if record.outcome == "unsupported")
     assert [r.key for r in store.read(tmp_path / "out")] == [r.key for r in records]
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from harness import codec, results
-from harness.accuracy import dataset, join, pixels, store
+from harness.accuracy import dataset, evaluate, join, pixels, store
 from harness.accuracy.answers import Answers
 from harness.accuracy.store import AccuracyStore
 from harness.errors import DataInvalid, PlanInvalid, RunFailed, StoreFailed
@@ -206,6 +206,25 @@ def test_classes_and_preprocessing_that_do_not_fit_are_said(
     labels.write_text(f"{next(pictures.rglob('*.png'))},7")
     (failed, _) = measure(both(classifier), labels, artifacts, tmp_path / "label", **PLAIN)
     assert "1 of the labels (7; 1 images) are none of the 3 classes" in failed.reason
+
+
+def test_quantisers_watch_images_that_are_prepared_as_those_to_be_answered(classifier: str) -> None:
+    own = {"folder": "", "images": 16}
+    for calibration, expected in ((own, PLAIN["overrides"]), (own | {"config": {"mean": [0.5]}}, {"mean": [0.5]})):
+        made = plan_of(classifier, precisions=["fp32", "int8"], calibration=calibration)
+        (members,) = evaluate.calibrated_alike(made, PLAIN["overrides"]).groups
+        watched = {cell.precision: cell.calibration.config for cell in members.cells if cell.calibration is not None}
+        assert watched == {"int8": expected}
+        assert members.baseline in [codec.key(cell) for cell in members.cells]
+
+
+def test_a_baseline_that_is_quantised_stays_the_baseline(classifier: str) -> None:
+    made = plan_of(classifier, precisions=["int8"])
+    (members,) = made.groups
+    quantised = next(codec.key(cell) for cell in members.cells if cell.calibration)
+    made = replace(made, groups=(replace(members, baseline=quantised),))
+    (after,) = evaluate.calibrated_alike(made, {"mean": (0.5,)}).groups
+    assert after.baseline in {codec.key(cell) for cell in after.cells if cell.precision == "int8"} - {quantised}
 
 
 def test_random_weights_are_refused(pictures: Path, artifacts: str, tmp_path: Path) -> None:

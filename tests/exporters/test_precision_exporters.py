@@ -109,6 +109,21 @@ def test_an_fp16_graph_computes_the_same_and_keeps_normalisation_and_softmax_in_
     assert facts.precision == "fp32", "what ort_cpu makes of it, and why it refuses the label"
 
 
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("keep_io_types", [True, False])
+def test_an_fp16_graph_is_valid_onnx_with_its_nodes_in_order(backbone: str, keep_io_types: bool, make: Make) -> None:
+    """The converter appends its casts at the end, which ONNX Runtime opens all the same, and other readers refuse."""
+    import onnx
+
+    artifact = make("onnx_fp16", backbone, "fp16", keep_io_types=keep_io_types)
+    onnx.checker.check_model(artifact.path, full_check=True)
+    graph = _nodes(artifact)
+    known = {value.name for value in (*graph.input, *graph.initializer)} | {""}
+    for node in graph.node:
+        assert set(node.input) <= known, f"{node.name} comes before what it takes"
+        known |= set(node.output)
+
+
 def test_inputs_and_outputs_become_fp16_on_request(make: Make, folder: Path) -> None:
     artifact = make("onnx_fp16", "resnet", "fp16", keep_io_types=False)
     assert {spec.dtype for spec in (*artifact.inputs, *artifact.outputs)} == {"float16"}
