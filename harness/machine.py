@@ -9,7 +9,7 @@ import platform
 from collections.abc import Mapping
 from pathlib import Path
 
-from harness import jetson
+from harness import control_group, jetson
 from harness.model import JSON
 
 _LIBRARIES = (
@@ -17,32 +17,19 @@ _LIBRARIES = (
     "onnxruntime-openvino", "onnxruntime-ep-openvino", "openvino", "nncf", "tensorrt", "cuda-core", "cuda-bindings", "numpy",
     "nvidia-ml-py",
 )  # fmt: skip
-_CGROUP = Path("/sys/fs/cgroup")
 
 
 def usable_cpus() -> int:
-    """Processors this process may use: its affinity, limited by the cgroup's CPU quota (rounded down, at least 1)."""
-    quota = cpu_quota()
+    """Processors this process may use: its affinity, limited by the tightest CPU quota of its control group and those
+    above it (rounded down, at least 1).
+    """
+    quota = control_group.cpu_quota()
     return affinity_cpus() if quota is None else max(1, min(affinity_cpus(), int(quota)))
 
 
 def affinity_cpus() -> int:
     """Processors in this process's affinity mask."""
     return len(processors())
-
-
-def cpu_quota(root: Path = _CGROUP) -> float | None:
-    """Processors that the cgroup's bandwidth limit is worth (cgroup v2 `cpu.max`, v1 `cpu.cfs_*`); None for no limit."""
-    try:
-        words = (root / "cpu.max").read_text().split()
-        return None if words[0] == "max" else int(words[0]) / int(words[1])
-    except (OSError, ValueError, IndexError):
-        pass  # no cgroup v2 here; v1 is asked next
-    try:
-        quota = int((root / "cpu" / "cpu.cfs_quota_us").read_text())
-        return None if quota <= 0 else quota / int((root / "cpu" / "cpu.cfs_period_us").read_text())
-    except (OSError, ValueError):
-        return None
 
 
 def default_threads() -> int:
@@ -68,12 +55,12 @@ def processors(spec: str = "") -> frozenset[int]:
 
 
 def available_bytes() -> int:
-    """Memory that could be used now without swapping, limited by the cgroup."""
+    """Memory that could be used now without swapping, limited by the control group and those above it."""
     import psutil
 
     free = int(psutil.virtual_memory().available)
-    limit, used = _number(_CGROUP / "memory.max"), _number(_CGROUP / "memory.current")
-    return free if limit is None or used is None else max(0, min(free, limit - used))
+    left = control_group.memory_left()
+    return free if left is None else min(free, left)
 
 
 def facts() -> Mapping[str, JSON]:
@@ -86,7 +73,7 @@ def facts() -> Mapping[str, JSON]:
         "cpus_usable": usable_cpus(),
         "cpus_logical": psutil.cpu_count(),
         "cpus_physical": psutil.cpu_count(logical=False),
-        "cpu_quota": cpu_quota(),
+        "cpu_quota": control_group.cpu_quota(),
         "cpu_flags": _flags(),
         "governor": _text(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")) or "unavailable: no cpufreq",
         "memory_bytes": int(psutil.virtual_memory().total),
@@ -164,8 +151,3 @@ def _text(path: Path) -> str:
         return path.read_text().strip()
     except OSError:
         return ""
-
-
-def _number(path: Path) -> int | None:
-    text = _text(path)
-    return int(text) if text.isdigit() else None

@@ -9,14 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from harness.control_group import levels, quota
 from harness.errors import Unreadable
 from harness.model import JSON
-from harness.probes.kernel_files import as_number, exists, fields, number, text
+from harness.probes.kernel_files import fields
 from harness.probes.probe import UNAVAILABLE, Metered, Probe, Target, Values, fold, rate
-
-_MOUNT = "sys/fs/cgroup"
-_V1 = ("cpu", "cpu,cpuacct", "cpuacct,cpu")
-"""Where version 1's `cpu` controller is mounted."""
 
 
 class Cgroup(Probe):
@@ -30,7 +27,7 @@ class Cgroup(Probe):
 
     def __init__(self, root: Path = Path("/")) -> None:
         super().__init__(root)
-        self._levels = _levels(root)
+        self._levels = levels(root, "cpu", "cpu.stat")
 
     def counters(self, target: Target) -> Values:
         """`periods`, `throttled_periods` and `throttled_s` of the limiting group."""
@@ -51,8 +48,8 @@ class Cgroup(Probe):
 
     def instants(self, target: Target) -> Values:
         """`quota_cpus`: processors that the limit is worth, or `none`."""
-        quota = _quota(self._limiting())
-        return {"quota_cpus": "none" if quota is None else quota}
+        limit = quota(self._limiting())
+        return {"quota_cpus": "none" if limit is None else limit}
 
     def summarise(self, bursts: Sequence[Metered]) -> Values:
         """The quota, and sums over all bursts."""
@@ -66,47 +63,6 @@ class Cgroup(Probe):
 
     def _limiting(self) -> Path:
         if not self._levels:
-            raise Unreadable(f"no cpu controller below /{_MOUNT}")
-        limited = [(quota, folder) for folder in self._levels if (quota := _quota(folder)) is not None]
+            raise Unreadable("no cpu controller below /sys/fs/cgroup")
+        limited = [(limit, folder) for folder in self._levels if (limit := quota(folder)) is not None]
         return min(limited)[1] if limited else self._levels[0]
-
-
-def _levels(root: Path) -> list[Path]:
-    """The folders of this process's group and of those above it that have `cpu.stat`, the group itself first."""
-    v2, v1 = "/", "/"
-    try:
-        lines = text(root / "proc/self/cgroup").splitlines()
-    except Unreadable:
-        lines = []  # then the mounts' roots are all that is known
-    for line in lines:
-        _, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        if line.startswith("0::"):
-            v2 = path
-        elif "cpu" in controllers.split(","):
-            v1 = path
-    mounts = [(root / _MOUNT, v2)] if exists(root / _MOUNT / "cgroup.controllers") else []
-    mounts += [(root / _MOUNT / name, v1) for name in _V1]
-    for mount, path in mounts:
-        levels = [level for level in _upwards(mount, path) if exists(level / "cpu.stat")]
-        if levels:
-            return levels
-    return []
-
-
-def _upwards(mount: Path, path: str) -> list[Path]:
-    """From `path` up to the mount. In a container the path may be the host's, and only the mount itself exists."""
-    inner = mount / path.lstrip("/")
-    return [inner, *(above for above in inner.parents if above.is_relative_to(mount))] if inner != mount else [mount]
-
-
-def _quota(folder: Path) -> float | None:
-    """Processors that the group's bandwidth limit is worth; None for no limit. The root group has no file for one."""
-    if exists(folder / "cpu.max"):
-        file = folder / "cpu.max"
-        limit, _, period = text(file).partition(" ")
-        return None if limit == "max" else as_number(limit, file) / max(1, as_number(period, file))
-    if exists(folder / "cpu.cfs_quota_us"):
-        quota = number(folder / "cpu.cfs_quota_us")
-        return None if quota <= 0 else quota / max(1, number(folder / "cpu.cfs_period_us"))
-    return None

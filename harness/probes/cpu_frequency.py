@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from harness.errors import Unreadable
-from harness.probes.kernel_files import cpus, matching, number, spread, text
-from harness.probes.probe import Metered, Probe, Target, Values, fold, is_unavailable
+from harness.probes.kernel_files import cpus, matching, megahertz, number, spread, text
+from harness.probes.probe import Metered, Probe, Target, Values, attempt, fold, is_unavailable
 
 _MOST = 64
 """Clock domains read at once: on some processors each reading interrupts the core it is about."""
@@ -34,8 +34,8 @@ class CpuFrequency(Probe):
         policies = self._of(target.pid)
         fastest = max(policies, key=lambda policy: number(policy / "scaling_cur_freq"))
         return {
-            "mhz": number(fastest / "scaling_cur_freq") / 1000,
-            "mhz_limit": number(fastest / "scaling_max_freq") / 1000,
+            "mhz": megahertz(fastest / "scaling_cur_freq", 1000),
+            "mhz_limit": attempt(lambda: megahertz(fastest / "scaling_max_freq", 1000)),
             "governor": text(fastest / "scaling_governor"),
         }
 

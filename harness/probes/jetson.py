@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from harness.errors import Unreadable
 from harness.model import JSON
-from harness.probes.kernel_files import exists, matching, number, text
+from harness.probes.kernel_files import exists, matching, megahertz, number, text
 from harness.probes.probe import Metered, Probe, Target, Values, attempt, fold
 
 _EMC = "sys/kernel/debug/bpmp/debug/clk/emc/rate"
@@ -49,7 +49,7 @@ class Jetson(Probe):
             "power_mode": attempt(self._mode),
             "gpu_mhz": attempt(lambda: self._clock("cur_freq")),
             "gpu_mhz_limit": attempt(lambda: self._clock("max_freq")),
-            "emc_mhz": attempt(lambda: number(self.root / _EMC) / 1e6),
+            "emc_mhz": attempt(lambda: megahertz(self.root / _EMC, 1)),
         }
 
     def summarise(self, bursts: Sequence[Metered]) -> Values:
@@ -86,7 +86,7 @@ class Jetson(Probe):
     def _clock(self, file: str) -> float:
         if not self._gpus:
             raise Unreadable("no GPU in /sys/class/devfreq")
-        return max(number(gpu / file) for gpu in self._gpus) / 1e6
+        return max(megahertz(gpu / file, 1) for gpu in self._gpus)
 
 
 def _compatible(root: Path) -> str:

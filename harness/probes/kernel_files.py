@@ -33,6 +33,14 @@ def number(path: str | Path) -> int:
     return as_number(text(path), path)
 
 
+def megahertz(path: str | Path, unit_hz: int) -> float:
+    """The clock in the file, which is in units of `unit_hz`. Raises `Unreadable`, for a clock of 0 too: it stands still."""
+    found = number(path)
+    if found <= 0:
+        raise Unreadable(f"{path} says {found}: the clock is switched off, or its driver does not tell")
+    return found * unit_hz / 1e6
+
+
 def as_number(word: str, path: str | Path) -> int:
     """A word of a file as a whole number. Raises `Unreadable` with the file's name."""
     try:

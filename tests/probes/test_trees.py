@@ -152,6 +152,22 @@ def test_a_sensor_that_is_off_is_unavailable(orin: Path) -> None:
     assert "the sensor is off" in found["zones"]["cv0-thermal"]["max_c"]
 
 
+def test_a_sensor_that_answers_try_again_is_unavailable(orin: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As owners of an Orin report of the zone of a part that is switched off: opening succeeds, reading fails with EAGAIN."""
+    file = orin / "sys/class/thermal/thermal_zone2/temp"
+    really, cold = os.read, file.stat().st_ino
+
+    def refuse(descriptor: int, length: int) -> bytes:
+        if os.fstat(descriptor).st_ino == cold:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        return really(descriptor, length)
+
+    monkeypatch.setattr(os, "read", refuse)
+    found = read(Thermal(orin))
+    assert found["cv0-thermal"] == f"unavailable: {file}: Resource temporarily unavailable"
+    assert found["cpu-thermal"] == 52.125
+
+
 def test_zones_of_one_type_are_told_apart_and_the_chip_is_read(intel: Path) -> None:
     assert read(Thermal(intel)) == {
         "acpitz": 27.8, "acpitz#2": 29.8, "x86_pkg_temp": 61.0, "coretemp Package id 0": 62.0
@@ -217,6 +233,55 @@ def test_a_changed_mode_is_seen(orin: Path) -> None:
 def test_a_status_without_a_mode_is_unavailable(orin: Path, status: str) -> None:
     write(orin, "/var/lib/nvpmodel/status", status)
     assert read(Jetson(orin))["power_mode"].startswith("unavailable: ")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "name"),
+    [
+        ("/sys/kernel/debug/bpmp/debug/clk/emc/rate", 0, "emc_mhz"),
+        ("/sys/class/devfreq/17000000.gpu/cur_freq", 0, "gpu_mhz"),
+        ("/sys/class/devfreq/17000000.gpu/max_freq", 0, "gpu_mhz_limit"),
+        ("/sys/kernel/debug/bpmp/debug/clk/emc/rate", None, "emc_mhz"),
+        ("/sys/class/devfreq/17000000.gpu/cur_freq", None, "gpu_mhz"),
+        ("/var/lib/nvpmodel/status", None, "power_mode"),
+        ("/sys/class/hwmon/hwmon5/oc2_event_cnt", None, "oc2_events"),
+    ],
+)
+def test_what_a_jetson_does_not_tell_is_unavailable_with_the_file_and_never_0(
+    orin: Path, path: str, value: int | None, name: str
+) -> None:
+    """A clock of 0 Hz is one that stands still; a missing file is named; all else is told as before."""
+    probe = Jetson(orin)
+    whole = read(probe)
+    file = orin / path.lstrip("/")
+    if value is None:
+        file.unlink()
+    else:
+        write(orin, path, value)
+    found = read(probe)
+    assert str(found[name]).startswith("unavailable: ") and str(file) in str(found[name])
+    assert {k: v for k, v in found.items() if k != name} == {k: v for k, v in whole.items() if k != name}
+    summed = summary(probe, [found])
+    told = {"gpu_mhz": "gpu_mhz_median", "emc_mhz": "emc_mhz_median", "oc2_events": "overcurrent_oc2_events"}.get(
+        name, name
+    )
+    assert str(summed[told]).startswith("unavailable: ")
+
+
+def test_a_mode_that_the_configuration_does_not_name_keeps_its_number(orin: Path) -> None:
+    (orin / "etc/nvpmodel.conf").unlink()
+    assert read(Jetson(orin))["power_mode"] == "2"
+
+
+def test_a_machine_that_is_no_jetson_says_so(intel: Path) -> None:
+    assert Jetson(intel).available() == "this machine is no Jetson (no /etc/nv_tegra_release)"
+    assert Ina3221(intel).available().endswith("no Jetson")
+
+
+def test_a_processor_clock_of_0_is_no_clock(orin: Path) -> None:
+    for policy in (0, 4):
+        write(orin, f"/sys/devices/system/cpu/cpufreq/policy{policy}/scaling_cur_freq", 0)
+    assert "scaling_cur_freq says 0: the clock is switched off" in CpuFrequency(orin).available()
 
 
 def test_rails_in_the_hwmon_layout(orin: Path) -> None:
