@@ -19,6 +19,7 @@ from harness.probes.panel import ALL
 from harness.record import Plan, Record
 from harness.schedule import Trace
 from tests import making
+from tests.runtimes.opening import conv_onnx
 
 
 class Quiet:
@@ -83,6 +84,29 @@ def _name(record: Record) -> str:
     options = record.cell.options
     name = options.get("fault") or options.get("claims") or options.get("pattern") or "works"
     return "base" if record.is_baseline else str(name)
+
+
+def test_a_quantiser_that_fails_costs_its_own_cell_alone(tmp_path: Path) -> None:
+    """For real: a percentile that there is none of, which ONNX Runtime's quantiser finds when it has watched the images."""
+    model = tmp_path / "conv.onnx"
+    conv_onnx(model)
+    data = {
+        "backbones": [str(model)], "runtimes": ["ort_cpu", "openvino"], "precisions": ["fp32", "int8"], "threads": 1,
+        "baseline": "ort_cpu", "calibration": {"images": 16},
+        "exporters": {"onnx_int8": {"method": "percentile", "percentile": 250.0}},
+        "rules": {"budget": 0.3, "min_rounds": 2, "burst": 0.01, "patience": 20},
+    }  # fmt: skip
+    made = plan.resolve(spec.check(data), plan.Sources(_no_catalog, _inspect))
+    kept = store.Store.create(tmp_path / "run", run.new_run(made, ("backbench", "run")))
+    records = {
+        (record.cell.runtime, record.cell.precision): record
+        for record in run.carry_out(run.Campaign(kept, cache.Cache(tmp_path / "cache"), 1, Quiet()))
+    }
+    failed = records["ort_cpu", "int8"]
+    assert failed.outcome == "failed"
+    assert "onnxruntime's quantiser failed" in failed.reason and "ercentile" in failed.reason
+    assert {records[name, "fp32"].outcome for name in ("ort_cpu", "openvino")} == {"ok"}
+    assert "quantiser failed" not in records["openvino", "int8"].reason
 
 
 def test_every_kind_of_cell_becomes_a_record(tmp_path: Path) -> None:
