@@ -90,6 +90,7 @@ class OpenVinoSession(Session):
         settings |= {LOADED: loaded_from_cache(self._compiled)}
         layers = layers_of(self._compiled).values()
         devices = settings.get("EXECUTION_DEVICES", "")
+        own = {**_of_chosen(settings), **settings}
         return Facts(
             precision=deciding(layers),
             heavy_layers=heavy_layers(layers),
@@ -97,8 +98,8 @@ class OpenVinoSession(Session):
             providers=tuple(devices) if isinstance(devices, list) else (str(devices),),
             layer_precisions=dict(Counter(layer.precision for layer in layers)),
             memory_format=memory_format(layers),
-            threads=int(str(settings["INFERENCE_NUM_THREADS"])) if "INFERENCE_NUM_THREADS" in settings else None,
-            streams=int(str(settings["NUM_STREAMS"])) if "NUM_STREAMS" in settings else None,
+            threads=int(str(own["INFERENCE_NUM_THREADS"])) if "INFERENCE_NUM_THREADS" in own else None,
+            streams=int(str(own["NUM_STREAMS"])) if "NUM_STREAMS" in own else None,
             versions={"openvino": openvino.__version__},
             settings={**settings, "kernels": dict(Counter(layer.kernel for layer in layers))},
         )
@@ -167,7 +168,15 @@ def plain(value: Any) -> Any:
         return value
     if isinstance(value, (list, tuple, set)):
         return [plain(item) for item in value]
-    return {str(k): plain(v) for k, v in value.items()} if isinstance(value, Mapping) else str(value)
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items() if k != "SUPPORTED_PROPERTIES"}
+    return str(value)
+
+
+def _of_chosen(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The properties of the device that AUTO or HETERO chose, where it chose one."""
+    each = settings.get("DEVICE_PROPERTIES")
+    return next(iter(each.values())) if isinstance(each, Mapping) and len(each) == 1 else {}
 
 
 @dataclass(frozen=True)

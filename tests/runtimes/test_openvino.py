@@ -121,6 +121,7 @@ def test_auto_and_hetero_run_on_the_cpu_and_say_so(kind: str, batch: int, tmp_pa
     np.testing.assert_allclose(output, conv_reference(images(batch, 1)), atol=1e-5)
     assert (facts.device, facts.precision) == (kind, "fp32")
     assert any("CPU" in name for name in facts.providers), "what was chosen is told"
+    assert (facts.threads, facts.streams) == (1, 1), "the chosen device got its own properties"
     assert contradiction(Cell(Backbone("test"), "openvino", device=kind, threads=1), facts) == ""
 
 
