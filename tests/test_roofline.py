@@ -17,7 +17,7 @@ from harness.report import roofline as report
 from harness.roofline import ceilings
 from harness.roofline import distance as roofline
 from harness.roofline.ceilings import Arithmetic, Bandwidth, Ceilings, Place, Rate
-from harness.roofline.cost import Cost
+from harness.roofline.costs import Cost
 from tests import making, test_run
 
 PLACE = Place("cpu", "fp32", 2)

@@ -11,7 +11,7 @@ from harness.model import PRECISIONS, Precision
 
 if TYPE_CHECKING:
     from harness.model import Backbone
-    from harness.roofline.cost import Cost
+    from harness.roofline.costs import Cost
 
 _SHOWN = 8
 

@@ -18,12 +18,17 @@ from harness.ready import Prepared
 from harness.record import Record, Roofline
 from harness.roofline import ceilings
 from harness.roofline.ceilings import Ceilings, Place
-from harness.roofline.cost import Cost
+from harness.roofline.costs import Cost
 
 COUNT_TIMEOUT_S = 600.0
 TOO_LOW = 1.05
 """A fraction above this says that a ceiling is too low, or that less was computed than counted."""
-_SOURCES = ("harness.roofline.cost", "harness.roofline.graph_cost", "harness.roofline.operations")
+_SOURCES = (
+    "harness.roofline.cost",
+    "harness.roofline.costs",
+    "harness.roofline.graph_cost",
+    "harness.roofline.operations",
+)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 from harness.errors import SourceInvalid, Unsupported
 from harness.model import Precision
 from harness.onnx_file import first_line, read
-from harness.roofline.cost import FLOAT_BYTES, Cost, OperatorCost
+from harness.roofline.costs import FLOAT_BYTES, Cost, OperatorCost
 from harness.roofline.operations import SELECTS, VIEWS, Node, Operations, Shape, operations
 
 log = logging.getLogger("backbench")
