@@ -61,6 +61,7 @@ _SHARE_OF_MEMORY = 0.8
     help="Cover once more what has this reason class, or the begin of one, e.g. 'export'.",
 )
 @click.option("--jobs", type=click.IntRange(1, 256), help="Architectures side by side. Default: by cores and memory.")
+@click.option("--threads", type=click.IntRange(1), help="Threads of each. Default: processors divided by --jobs.")
 @click.option("--limit", type=click.IntRange(0), help="End after so many; 0 covers nothing, and shows what is known.")
 @click.option(
     "--time",
@@ -85,8 +86,8 @@ _SHARE_OF_MEMORY = 0.8
 @click.option("--json", "as_json", is_flag=True, help="Print the records as JSON.")
 def command(
     models: tuple[str, ...], runtimes: tuple[str, ...], device: str, max_params: float | None, parts: tuple[Part, ...],
-    out: Path, resume: bool, again: tuple[str, ...], jobs: int | None, limit: int | None, seconds: float | None,
-    each_time: float, each_memory: float | None, table: Path | None, dry_run: bool, as_json: bool,
+    out: Path, resume: bool, again: tuple[str, ...], jobs: int | None, threads: int | None, limit: int | None,
+    seconds: float | None, each_time: float, each_memory: float | None, table: Path | None, dry_run: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Create each architecture (random weights), export it once, run it in every runtime and compare with PyTorch.
 
@@ -115,7 +116,7 @@ def command(
         return
     opened = store.Store.open(out, resume)
     sitting = campaign.Sitting(jobs or _jobs(), limit, seconds)
-    settings = _settings(chosen, device, sitting.jobs, each_time, each_memory, out)
+    settings = _settings(chosen, device, sitting.jobs, threads, each_time, each_memory, out)
     _carry_out(opened, tasks, settings, again, sitting)
     records = [record for task in tasks if (record := opened.records().get((task[0].name, task[1])))]
     if table is not None:
@@ -149,15 +150,21 @@ def _architectures(known: Catalog, patterns: Sequence[str]) -> tuple[Architectur
 
 
 def _settings(
-    runtimes: tuple[str, ...], device: str, jobs: int, each_time: float, each_memory: float | None, out: Path
+    runtimes: tuple[str, ...],
+    device: str,
+    jobs: int,
+    threads: int | None,
+    each_time: float,
+    each_memory: float | None,
+    out: Path,
 ) -> Settings:
     from harness import machine
     from harness.coverage import cover
 
     memory = int(each_memory or machine.available_bytes() * _SHARE_OF_MEMORY / jobs)
-    threads = max(1, machine.usable_cpus() // jobs)
+    each = threads or max(1, machine.usable_cpus() // jobs)
     limits = cover.Limits(each_time, memory)
-    return cover.Settings(runtimes, device, threads, limits, out.absolute(), cover.installed(runtimes))
+    return cover.Settings(runtimes, device, each, limits, out.absolute(), cover.installed(runtimes))
 
 
 def _jobs() -> int:
