@@ -16,7 +16,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-ARCHITECTURES = ("resnet50", "vit_small_patch16_224", "convnext_tiny", "swin_tiny_patch4_window7_224", "efficientnet_b0")
+ARCHITECTURES = (
+    "resnet50",
+    "vit_small_patch16_224",
+    "convnext_tiny",
+    "swin_tiny_patch4_window7_224",
+    "efficientnet_b0",
+)
 TURNS = 2
 
 
@@ -32,7 +38,9 @@ def bare(name: str, folder: Path) -> dict[str, float]:
         shapes = ({0: torch.export.Dim("batch")},)
         _forget_peak()
         begin = time.perf_counter()
-        program = torch.onnx.export(model, (example,), dynamo=True, verbose=False, opset_version=20, dynamic_shapes=shapes)
+        program = torch.onnx.export(
+            model, (example,), dynamo=True, verbose=False, opset_version=20, dynamic_shapes=shapes
+        )
         program.save(str(folder / "model.onnx"))
     parameters = sum(parameter.numel() for parameter in model.parameters())
     return {"seconds": time.perf_counter() - begin, "peak": _peak(), "bytes": 4.0 * parameters}
