@@ -13,7 +13,7 @@ from harness.coverage.processes import Process
 from harness.coverage.record import Architecture
 
 _SILENT_S = 300.0
-_CREATION_FAULTS = (RuntimeError, ValueError, TypeError, AttributeError, AssertionError, KeyError, NotImplementedError)
+_CREATION_FAULTS = (RuntimeError, ValueError, TypeError, AttributeError, AssertionError, KeyError)
 """What timm raises where an architecture has no feature maps: there is no one exception for it."""
 
 
