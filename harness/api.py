@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from harness import nvidia
 from harness.errors import (
@@ -42,9 +42,7 @@ from harness.model import (
 )
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+    from harness.arrays import Array as Array
 
 __all__ = [
     "JSON", "Artifact", "BackbenchError", "Clock", "Device", "Export", "ExportFailed", "Exporter", "Facts", "Format",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import torchvision_ops
-from harness.errors import BackbenchError, SourceInvalid, UnknownName
+from harness.errors import BackbenchError, SourceInvalid, UnknownName, did_you_mean
 from harness.images import natural_images
 from harness.model import Artifact, Backbone, Export, TensorSpec
 from harness.onnx_file import first_line
@@ -93,8 +93,6 @@ def _create(backbone: Backbone) -> tuple[Any, dict[str, Any]]:
     """The model with its weights, and the options that create it again."""
     timm = _timm()
     if not timm.is_model(backbone.name):
-        from harness.registry import did_you_mean
-
         hint = did_you_mean(backbone.name, timm.list_models(), "see: backbench list models")
         raise UnknownName(f"timm {timm.__version__} has no model {backbone.name!r}", hint)
     options: dict[str, Any] = {"features_only": True} if backbone.features_only else {}

@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from harness import preprocess, registry
+from harness import installed, preprocess
 from harness.cache import sha256
 from harness.errors import DataInvalid, ExportFailed
 from harness.memo import source_digest
 from harness.model import JSON, Artifact, Backbone, Calibration, Export, Recipe, Request, TensorSpec
 
 if TYPE_CHECKING:
-    from harness.api import Array
+    from harness.arrays import Array
 
 FORMAT, INPUTS = "calibration", "inputs.npz"
 LEAST_IMAGES = 16
@@ -92,7 +92,7 @@ def order(source: Artifact, backbone: Backbone, asked: Calibration) -> Order:
     )
     options = {**about, "inputs": inputs, "input_size": backbone.input_size, "config": config}
     code = source_digest("harness.calibration_images", "harness.preprocess", "harness.images", "harness.reference")
-    versions = dict(registry.versions({"numpy": "", "PIL": ""})) | {"source": code}
+    versions = dict(installed.versions({"numpy": "", "PIL": ""})) | {"source": code}
     return Order(asked, tuple(map(str, files)), about, Recipe(FORMAT, "", options, versions))
 
 

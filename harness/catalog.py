@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import registry
-from harness.errors import MissingLibrary, UnknownName
+from harness.errors import MissingLibrary, UnknownName, did_you_mean
 from harness.launch import Worker
 
 _TIMEOUT_S = 300.0
@@ -34,7 +34,7 @@ class Catalog:
         if pattern in self.models or pattern in self.pretrained:
             return (pattern,)
         names = self.pretrained if "." in pattern else self.models
-        hint = registry.did_you_mean(pattern, names, "see: backbench list models 'resnet*'")
+        hint = did_you_mean(pattern, names, "see: backbench list models 'resnet*'")
         raise UnknownName(f"timm {self.timm} has no model {pattern!r}", hint)
 
 

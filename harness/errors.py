@@ -26,6 +26,8 @@ code; a worker turns one into a reply, and `from_wire` turns that reply back int
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from typing import ClassVar
 
 
@@ -137,3 +139,9 @@ def _named(base: type[BackbenchError], name: str) -> type[BackbenchError] | None
     if base.__name__ == name:
         return base
     return next((hit for sub in base.__subclasses__() if (hit := _named(sub, name))), None)
+
+
+def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
+    """`did you mean 'resnet50'?` where something known is near, else `otherwise`."""
+    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
+    return f"did you mean {' or '.join(repr(n) for n in near)}?" if near else otherwise

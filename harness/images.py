@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.api import Array
+    from harness.arrays import Array
 
 _OBJECTS = 6
 

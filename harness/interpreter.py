@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.errors import BackbenchError, PlanInvalid, StoreFailed
+from harness.errors import PlanInvalid
+from harness.launch import environment
 
-PACKAGES = ("harness", "exporters", "runtimes")
 _TIMEOUT_S = 120.0
 _PROBE = """
 import json, platform, sys
@@ -34,46 +32,8 @@ class Environment:
     """Installed version of every library that matters, by distribution name."""
 
 
-def code_path() -> Path:
-    """A folder with Backbench's packages and nothing else, for the search path of another interpreter.
-
-    Backbench may be installed beside this environment's libraries, which the other one must not see.
-    """
-    from harness import cache, codec
-
-    sources = {name: str(_source(name)) for name in PACKAGES}
-    folder = cache.root() / "code" / codec.key(sources)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, source in sources.items():
-            if not (folder / name).is_dir():
-                _link(source, folder / name)
-    except OSError as error:
-        raise StoreFailed(
-            f"cannot write {folder}: {error.strerror or error}", "set BACKBENCH_CACHE to a folder that can be written"
-        ) from error
-    return folder
-
-
-def _source(package: str) -> Path:
-    spec = importlib.util.find_spec(package)
-    if spec is None or spec.origin is None:
-        raise BackbenchError(f"Backbench's package {package} is not where Python looks", "install Backbench again")
-    return Path(spec.origin).resolve().parent
-
-
-def _link(source: str, target: Path) -> None:
-    """Link beside and rename: another process may do the same now, and a link whose goal has gone may lie there."""
-    with tempfile.TemporaryDirectory(dir=target.parent) as beside:
-        made = Path(beside) / target.name
-        made.symlink_to(source)
-        made.replace(target)
-
-
 def probe(python: str) -> Environment:
     """The environment of the interpreter at `python`, tried out. Raises `PlanInvalid` where it cannot run a worker."""
-    from harness.launch import environment
-
     path = Path(python).expanduser().absolute()
     if not path.is_file() or not os.access(path, os.X_OK):
         raise PlanInvalid(f"{python} is no interpreter that can be started", "give one such as venv/bin/python")

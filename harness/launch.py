@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Protocol
 
-from harness import interpreter
+from harness.code_path import code_path
 from harness.errors import WorkerCrashed, WorkerFailed, WorkerTimedOut, from_wire
 
 # What a worker inherits. Everything else (a stray PYTHONWARNINGS, LD_PRELOAD, OMP_PLACES of somebody's shell) would
@@ -43,7 +43,7 @@ def environment(threads: int = 0, python: str = "", more: Mapping[str, str] | No
     env = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     if python:
         env.pop("VIRTUAL_ENV", None)
-        env["PYTHONPATH"] = str(interpreter.code_path())
+        env["PYTHONPATH"] = str(code_path())
     env |= {"PYTHONUNBUFFERED": "1", "PYTHONHASHSEED": "0", "PYTHONNOUSERSITE": "1", "TQDM_DISABLE": "1"}
     env["NNCF_CI"] = "1"  # nncf reports its use to its makers otherwise
     if threads:

@@ -13,7 +13,8 @@ from harness.model import Burst, OutputError, Pace, Verification, Warmup
 from harness.stats import flat, median
 
 if TYPE_CHECKING:
-    from harness.api import Array, Clock, Session
+    from harness.api import Clock, Session
+    from harness.arrays import Array
 
     Feed = Mapping[str, Array]
 

@@ -10,9 +10,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness import calibration_images, codec, recipes, registry, route
+from harness import calibration_images, codec, installed, recipes, registry, route
 from harness.cache import Cache, sha256
-from harness.errors import BackbenchError, ExportFailed, MissingLibrary, StoreFailed, UnknownName, Unsupported
+from harness.errors import (
+    BackbenchError,
+    ExportFailed,
+    MissingLibrary,
+    StoreFailed,
+    UnknownName,
+    Unsupported,
+    did_you_mean,
+)
 from harness.launch import Asked, Start, Worker
 from harness.memo import source_digest
 from harness.model import JSON, Artifact, Attempt, Backbone, Calibration, Cell, Export, Precision, Recipe, Request
@@ -60,7 +68,7 @@ def onnx_artifact(
     if exporter:
         edge = (known[exporter].source, known[exporter].target) if exporter in known else None
         if edge is None:
-            raise UnknownName(f"no exporter is called {exporter!r}", registry.did_you_mean(exporter, known, ""))
+            raise UnknownName(f"no exporter is called {exporter!r}", did_you_mean(exporter, known, ""))
         known = {name: kind for name, kind in known.items() if name == exporter or (kind.source, kind.target) != edge}
     steps = route.chain(known, backbone.source, backbone.precision, [("onnx", precision)])
     line = Line(backbone, cache, logs, tell, threading.Event())
@@ -165,7 +173,7 @@ class Line:
             "reference",
             source.digest,
             {"seed": self.backbone.seed, "inputs": self.inputs, "input_size": self.backbone.input_size},
-            dict(registry.versions(needs)) | {"source": source_digest("harness.reference", "harness.images")},
+            dict(installed.versions(needs)) | {"source": source_digest("harness.reference", "harness.images")},
         )
 
         def make(folder: Path) -> Export:
@@ -185,7 +193,7 @@ class Line:
         options: Mapping[str, JSON] = codec.encode(
             replace(backbone, weights="file" if checkpoint else backbone.weights)
         )
-        versions = dict(registry.versions({"torch": "", "timm": ""}))
+        versions = dict(installed.versions({"torch": "", "timm": ""}))
         recipe = Recipe(
             "timm",
             checkpoint,

@@ -17,7 +17,7 @@ from harness.model import JSON
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from harness.api import Array
+    from harness.arrays import Array
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")
 CROP_MODES = ("center", "border", "squash")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 
-from harness import calibration_images, codec, registry
+from harness import calibration_images, codec, installed, registry
 from harness.memo import source_digest
 from harness.model import JSON, Artifact, Recipe, Request
 
@@ -23,7 +23,7 @@ def recipe_of(name: str, source: Artifact, want: Request, belongs_to: Mapping[st
         options.pop("device")
     else:
         options["belongs_to"] = belongs_to
-    return Recipe(name, source.digest, options, dict(registry.versions(exporter.needs)) | {"source": digest})
+    return Recipe(name, source.digest, options, dict(installed.versions(exporter.needs)) | {"source": digest})
 
 
 def watched(want: Request) -> Mapping[str, JSON]:

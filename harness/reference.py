@@ -13,7 +13,7 @@ from harness.model import Artifact, Backbone, Export, TensorSpec
 from harness.onnx_file import first_line
 
 if TYPE_CHECKING:
-    from harness.api import Array
+    from harness.arrays import Array
 
 INPUTS, OUTPUTS, ABOUT = "inputs.npz", "outputs.npz", "reference.json"
 LEAST_VARIATION = 1e-3

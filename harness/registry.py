@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import importlib
 import importlib.metadata
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from harness import api
-from harness.errors import BackbenchError, MissingLibrary, PlanInvalid, PluginConflict, UnknownName
+from harness.errors import BackbenchError, MissingLibrary, PlanInvalid, PluginConflict, UnknownName, did_you_mean
 
 Kind = Literal["exporters", "runtimes"]
 BUILT_IN = "built-in"
@@ -86,12 +85,6 @@ def plugin(kind: Kind, name: str) -> Plugin:
     return plugins[name]
 
 
-def did_you_mean(name: str, known: Any, otherwise: str) -> str:
-    """`did you mean 'resnet50'?` where something known is near, else `otherwise`."""
-    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
-    return f"did you mean {' or '.join(repr(n) for n in near)}?" if near else otherwise
-
-
 def check_options(name: str, known: Mapping[str, Any], given: Mapping[str, Any]) -> None:
     """Raise `PlanInvalid` for an option that the plug-in `name` does not know."""
     for option in given:
@@ -136,24 +129,6 @@ def check_installed(name: str, needs: Mapping[str, str]) -> None:
     """Raise `MissingLibrary`, with the line that installs it, where a plug-in's library is not there."""
     if lacking := missing(needs):
         raise MissingLibrary(f"{name} needs {', '.join(lacking)}, which is not installed", install_line(lacking))
-
-
-def versions(needs: Mapping[str, str]) -> Mapping[str, str]:
-    """Installed version of each library in `needs`, by import name; nothing is imported."""
-    owners = _distributions()
-    return {module: _version(owners.get(module, module)) for module in needs}
-
-
-def _version(distribution: str) -> str:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"
-
-
-@functools.cache
-def _distributions() -> Mapping[str, str]:
-    return {module: names[0] for module, names in importlib.metadata.packages_distributions().items()}
 
 
 def explain(error: Exception) -> str:

@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness import registry
-from harness.errors import UnknownName
+from harness.errors import UnknownName, did_you_mean
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -152,7 +151,7 @@ def schema(name: str) -> dict[str, Any]:
 
     if name not in SCHEMAS:
         raise UnknownName(
-            f"no schema is called {name!r}", registry.did_you_mean(name, SCHEMAS, f"there are: {', '.join(SCHEMAS)}")
+            f"no schema is called {name!r}", did_you_mean(name, SCHEMAS, f"there are: {', '.join(SCHEMAS)}")
         )
     described = SCHEMAS[name]
     # In a list, because pydantic takes no configuration for a class that could have its own.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 PERCENTILES: Mapping[str, float] = {"p90": 0.90, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
 CONFIDENCE = 0.99
 RESAMPLES = 2000
-ESTIMATOR = "median of rounds per process; bootstrap over rounds, normal process component"
+ESTIMATOR = "median of rounds per process, weighted mean; bootstrap over rounds, normal process component"
 """Name of what `ratio_interval` does, kept with every interval."""
 
 # Each process has a small bias of its own (memory layout, placement) that no number of its rounds averages out.
@@ -87,25 +87,49 @@ def ratio_interval(
 ) -> Interval:
     """Interval of a ratio from its rounds' log ratios, one sequence per process (of at least one round each).
 
-    Location: the median of rounds within a process, the mean over processes. Spread: a bootstrap over the rounds, plus a
-    normal component for what differs between processes, whose variance is `process_sd` squared, corrected by what the
-    processes of this run show.
+    Location: the median of rounds within a process, and over processes the mean, in which one with few rounds weighs less.
+    Spread: a bootstrap over the rounds, plus a normal component for what differs between processes, whose variance is
+    `process_sd` squared, corrected by what the processes of this run show.
     """
     import numpy as np
 
     rng = np.random.default_rng(seed)
-    replicates = np.stack([_medians(rng, np.asarray(rounds, np.float64), resamples) for rounds in log_ratios])
-    centre = float(np.mean([np.median(rounds) for rounds in log_ratios]))
+    medians = np.array([np.median(rounds) for rounds in log_ratios])
+    residuals = _residuals(log_ratios)
+    weights = _weights([len(rounds) for rounds in log_ratios], residuals, process_sd)
+    replicates = np.stack(
+        [
+            middle + np.median(residuals[rng.integers(0, len(residuals), (resamples, len(rounds)))], axis=1)
+            for middle, rounds in zip(medians, log_ratios, strict=True)
+        ]
+    )
+    centre = float(weights @ medians)
     between = between_variance(log_ratios, float(replicates.var(axis=1).mean()), process_sd)
-    spread = replicates.mean(axis=0) + rng.normal(0.0, math.sqrt(between / len(log_ratios)), resamples)
+    spread = weights @ replicates + rng.normal(0.0, math.sqrt(between * float(weights @ weights)), resamples)
     low, high = np.quantile(spread, [(1 - level) / 2, (1 + level) / 2])
     return Interval(math.exp(centre), math.exp(min(low, centre)), math.exp(max(high, centre)), level)
 
 
-def _medians(rng: np.random.Generator, rounds: Any, resamples: int) -> Any:
+def _residuals(log_ratios: Sequence[Sequence[float]]) -> np.ndarray[Any, Any]:
+    """How far rounds are from the median of their process, of all processes: one with a single round tells nothing of it."""
     import numpy as np
 
-    return np.median(rounds[rng.integers(0, len(rounds), (resamples, len(rounds)))], axis=1)
+    found = [np.asarray(rounds, np.float64) - np.median(rounds) for rounds in log_ratios if len(rounds) > 1]
+    return np.concatenate(found) if found else np.zeros(1)
+
+
+def _weights(counts: Sequence[int], residuals: np.ndarray[Any, Any], process_sd: float) -> np.ndarray[Any, Any]:
+    """Of each process: one over the variance of its median, from what processes differ by and from its number of rounds.
+
+    Rounds that were left out leave some processes with one or two; a plain mean would take such a one for a quarter of
+    the evidence. The prior alone, not what this run shows, says what processes differ by: an outlier must not raise its own
+    weight. The median of n rounds has pi/2 times the variance of their mean.
+    """
+    import numpy as np
+
+    one_round = (1.4826 * float(np.median(np.abs(residuals)))) ** 2
+    weights = 1.0 / (process_sd**2 + math.pi / 2 * one_round / np.asarray(counts, np.float64) + 1e-12)
+    return np.asarray(weights / weights.sum())
 
 
 def between_variance(log_ratios: Sequence[Sequence[float]], within: float, process_sd: float) -> float:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from harness.model import OutputError, Precision, Verification
 
 if TYPE_CHECKING:
-    from harness.api import Array
+    from harness.arrays import Array
 
 
 @dataclass(frozen=True)

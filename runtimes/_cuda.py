@@ -7,8 +7,10 @@ https://nvidia.github.io/cuda-python/cuda-core/latest/api.html. Not executed on 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from harness.api import RunFailed, nvidia
 
 if TYPE_CHECKING:
     from harness.api import Array
@@ -100,6 +102,26 @@ class Cuda:
         """A clock of events in this stream."""
         first, last = (self.device.create_event(self._timed) for _ in range(2))
         return Events(self.stream, first, last)
+
+    def wait(self) -> None:
+        """Wait for the stream. Raises `RunFailed` for what went wrong on the device meanwhile."""
+        try:
+            self.stream.sync()
+        except RuntimeError as error:
+            raise nvidia.failure(RunFailed, "the GPU failed while it ran", str(error)) from error
+
+    def split(self, inputs: Iterable[Pair], run: Callable[[], None], outputs: Iterable[Pair]) -> Mapping[str, int]:
+        """Time of the copies to the device, of `run`, and of the copies back, between events in the stream, in ns."""
+
+        def upload() -> None:
+            for pair in inputs:
+                pair.upload(self.stream)
+
+        def download() -> None:
+            for pair in outputs:
+                pair.download(self.stream)
+
+        return dict(zip(("h2d", "compute", "d2h"), self.divide(upload, run, download), strict=True))
 
     def divide(self, *works: Callable[[], None]) -> list[int]:
         """Put works into the stream one after another, and give the time of each between events, in ns."""

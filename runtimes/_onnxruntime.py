@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from harness.api import (
     JSON,
     Artifact,
-    BackbenchError,
     Facts,
     LayerTime,
     OpenFailed,
@@ -24,15 +23,13 @@ from harness.api import (
 )
 from runtimes import _ort_plugin as plugin
 from runtimes._onnx_file import content
+from runtimes._ort_open import create, session_options, tasks
 from runtimes._ort_profile import deciding, heavy_layers, profiled
-from runtimes._ort_provider import CPU, Providers, absent, differing, placed_operators, preload, told_options, untold
+from runtimes._ort_provider import CPU, Providers, absent, differing, placed_operators, told_options, untold
 
 if TYPE_CHECKING:
     from harness.api import Array
 
-_LEVELS = {
-    "all": "ORT_ENABLE_ALL", "extended": "ORT_ENABLE_EXTENDED", "basic": "ORT_ENABLE_BASIC", "off": "ORT_DISABLE_ALL",
-}  # fmt: skip
 _FLOATS = frozenset({"float", "float16", "bfloat16"})
 
 
@@ -49,10 +46,10 @@ class OnnxRuntimeSession(Session):
         import onnxruntime  # noqa: F401 - before threads are counted: the import may start some
 
         self._artifact, self._setup, self._providers = artifact, setup, providers
-        before = _tasks()
+        before = tasks()
         here = [(name, {**options, **(own or {}).get(name, {})}) for name, options in providers]
         self._session = create(artifact.path, session_options(setup.threads, setup.options), here)
-        self._pool = None if before is None else (_tasks() or before) - before
+        self._pool = None if before is None else (tasks() or before) - before
         in_use = self._session.get_providers()
         if lost := [name for name, _ in providers if name not in in_use]:
             raise absent(lost[0], f"in use: {', '.join(in_use)}")
@@ -201,57 +198,3 @@ class OnnxRuntimeSession(Session):
         """Let go of the session, its binding and its values."""
         self._inputs, self._outputs = {}, {}
         self._binding = self._session = None
-
-
-def _tasks() -> int | None:
-    """Threads of this process; None where the system does not tell."""
-    try:
-        return sum(1 for _ in Path("/proc/self/task").iterdir())
-    except OSError:
-        return None
-
-
-def session_options(threads: int, options: Mapping[str, JSON]) -> Any:
-    """Session options with everything that matters set explicitly. Raises `OpenFailed` for an unknown level."""
-    import onnxruntime as ort
-
-    level = str(options["graph_optimization"])
-    if level not in _LEVELS:
-        raise OpenFailed(f"graph_optimization={level} is none of {', '.join(_LEVELS)}", "see: backbench list runtimes")
-    made = ort.SessionOptions()
-    made.intra_op_num_threads = threads
-    made.inter_op_num_threads = 1
-    made.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    made.graph_optimization_level = getattr(ort.GraphOptimizationLevel, _LEVELS[level])
-    made.enable_mem_pattern = bool(options["mem_pattern"])
-    made.enable_cpu_mem_arena = bool(options["arena"])
-    made.log_severity_level = 3
-    made.add_session_config_entry("session.intra_op.allow_spinning", "1" if options["spinning"] else "0")
-    made.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-    return made
-
-
-def create(path: str, options: Any, providers: Providers) -> Any:
-    """An InferenceSession. Raises `OpenFailed`, or what keeps the provider that was asked for first from starting.
-
-    Without `enable_fallback=0` ONNX Runtime would print such an error and go on with the CPU.
-    """
-    import onnxruntime as ort
-
-    names, settings = [name for name, _ in providers], [dict(given) for _, given in providers]
-    preload(names[0])
-    try:
-        if plugin.added(options, providers):  # ONNX Runtime puts its CPU provider behind by itself
-            return ort.InferenceSession(path, options, enable_fallback=0)
-        return ort.InferenceSession(path, options, providers=names, provider_options=settings, enable_fallback=0)
-    except BackbenchError:
-        raise
-    except Exception as error:
-        raise _refused(names[0], error) from error
-
-
-def _refused(provider: str, error: Exception) -> BackbenchError:
-    said = first_line(error)
-    if provider != CPU and not isinstance(found := absent(provider, said), OpenFailed):
-        return found
-    return OpenFailed(f"onnxruntime cannot open the model: {said}", "see the worker's log")

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.api import JSON, Device, OpenFailed, Precision, Setup, Unsupported
-from runtimes._openvino import loaded_from_cache, plain, said
+from runtimes._openvino_told import loaded_from_cache, plain, said
 
 KINDS: Mapping[str, str] = {"CPU": "cpu", "GPU": "intel-gpu", "NPU": "intel-npu", "AUTO": "auto", "HETERO": "hetero"}
 _NAMES: Mapping[str, str] = {kind: name for name, kind in KINDS.items()}

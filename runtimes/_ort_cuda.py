@@ -147,10 +147,7 @@ class CudaOrtSession(OnnxRuntimeSession):
 
     def sync(self) -> None:
         """Wait for the stream. Raises `RunFailed` for what went wrong on the device meanwhile."""
-        try:
-            self._cuda.stream.sync()
-        except RuntimeError as error:
-            raise nvidia.failure(RunFailed, "the GPU failed while it ran", str(error)) from error
+        self._cuda.wait()
 
     def fetch(self) -> Mapping[str, Array]:
         """Copies of the outputs, under the artifact's names."""
@@ -168,17 +165,8 @@ class CudaOrtSession(OnnxRuntimeSession):
 
     def split(self) -> Mapping[str, int] | None:
         """Copies and inference, between events in the stream."""
-        stream = self._cuda.stream
-
-        def upload() -> None:
-            for name in self._sent:
-                self._pairs[name].upload(stream)
-
-        def download() -> None:
-            for spec in self._artifact.outputs:
-                self._pairs[spec.name].download(stream)
-
-        return dict(zip(("h2d", "compute", "d2h"), self._cuda.divide(upload, self.run, download), strict=True))
+        inputs = [self._pairs[name] for name in self._sent]
+        return self._cuda.split(inputs, self.run, [self._pairs[spec.name] for spec in self._artifact.outputs])
 
     def _of_floats(self) -> tuple[Precision | None, Sequence[LayerTime], str]:
         """float32 weights are proof of fp32 only where TF32 is off, as the provider tells it."""

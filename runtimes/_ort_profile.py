@@ -104,7 +104,7 @@ def _precision(layer: LayerTime) -> Precision | None:
 def _main() -> None:
     import numpy as np
 
-    from runtimes._onnxruntime import create, session_options
+    from runtimes._ort_open import create, session_options
 
     order = json.loads(sys.stdin.read())
     options = session_options(order["threads"], order["options"])

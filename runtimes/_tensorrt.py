@@ -11,7 +11,6 @@ from harness.api import (
     Artifact,
     Clock,
     Facts,
-    LayerTime,
     OpenFailed,
     ProfiledInference,
     RunFailed,
@@ -21,16 +20,13 @@ from harness.api import (
     Unsupported,
     nvidia,
 )
+from runtimes._tensorrt_engine import shapes_of
 from runtimes._tensorrt_layers import Layer, counts, deciding, layers, placed
+from runtimes._tensorrt_profile import profiled
 
 if TYPE_CHECKING:
     from harness.api import Array
     from runtimes._cuda import Cuda, Graph, Pair
-
-_DTYPES: Mapping[str, str] = {
-    "FLOAT": "float32", "HALF": "float16", "INT8": "int8", "INT32": "int32", "INT64": "int64", "BOOL": "bool",
-    "UINT8": "uint8",
-}  # fmt: skip
 
 
 class TensorRtSession(Session):
@@ -116,10 +112,7 @@ class TensorRtSession(Session):
 
     def sync(self) -> None:
         """Wait for the stream. Raises `RunFailed` for what went wrong on the device meanwhile."""
-        try:
-            self._cuda.stream.sync()
-        except RuntimeError as error:
-            raise nvidia.failure(RunFailed, "the GPU failed while it ran", str(error)) from error
+        self._cuda.wait()
 
     def fetch(self) -> Mapping[str, Array]:
         """Copies of the outputs, under the artifact's names."""
@@ -136,17 +129,7 @@ class TensorRtSession(Session):
 
     def split(self) -> Mapping[str, int] | None:
         """Copies and inference, between events in the stream."""
-        stream = self._cuda.stream
-
-        def upload() -> None:
-            for pair in self._inputs.values():
-                pair.upload(stream)
-
-        def download() -> None:
-            for pair in self._outputs.values():
-                pair.download(stream)
-
-        return dict(zip(("h2d", "compute", "d2h"), self._cuda.divide(upload, self.run, download), strict=True))
+        return self._cuda.split(self._inputs.values(), self.run, self._outputs.values())
 
     def layers(self) -> Sequence[Layer]:
         """The engine's layers as the inspector tells them, for the shapes that were set."""
@@ -183,7 +166,7 @@ class TensorRtSession(Session):
             "activation_bytes": memory,
             "tensor_bytes": sum(pair.size_bytes for pair in tensors),
             **(self._dla(found) if self._setup.device.kind == "dla" else {}),
-            "optimisation_profile": {s.name: _profile(engine, s.name) for s in self._artifact.inputs},
+            "optimisation_profile": {s.name: shapes_of(engine, s.name) for s in self._artifact.inputs},
         }
 
     def _dla(self, found: Sequence[Layer]) -> Mapping[str, JSON]:
@@ -205,18 +188,13 @@ class TensorRtSession(Session):
             context.set_input_shape(name, pair.array.shape)
         for name, pair in (*self._inputs.items(), *self._outputs.items()):
             context.set_tensor_address(name, pair.address)
-        told: list[tuple[str, float]] = []
-        context.profiler = _profiler(self._trt, told)
         about = {layer.name: layer for layer in self.layers()}
-        found = []
-        for number in range(1 + inferences):  # the first enqueue also allocates
-            told.clear()
+
+        def once() -> None:
             context.execute_async_v3(int(self._cuda.stream.handle))
             self.sync()
-            if number:
-                times = tuple(_time(name, ns, about.get(name), self._setup.device.id) for name, ns in told)
-                found.append(ProfiledInference(sum(ns for _, ns in told), times))
-        return found
+
+        return profiled(self._trt, context, once, about, self._setup.device.id, inferences)
 
     def close(self) -> None:
         """Give the memory back; harmless when repeated."""
@@ -231,54 +209,3 @@ class TensorRtSession(Session):
         self._inputs, self._outputs, self._graph = {}, {}, None
         del self._context, self._engine  # in this order, and before the runtime they came from
         self._owners = ()
-
-
-def _profiler(trt: nvidia.types.TensorRT, told: list[tuple[str, float]]) -> nvidia.types.IProfiler:
-    """A profiler that appends each layer's name and time in ns to `told`."""
-
-    def begin(self: Any) -> None:
-        trt.IProfiler.__init__(self)
-
-    def report(self: Any, layer_name: str, ms: float) -> None:
-        told.append((layer_name, float(ms) * 1e6))
-
-    made: Any = type("Profiler", (trt.IProfiler,), {"__init__": begin, "report_layer_time": report})
-    profiler: nvidia.types.IProfiler = made()
-    return profiler
-
-
-def _time(name: str, time_ns: float, layer: Layer | None, device: str) -> LayerTime:
-    if layer is None:
-        return LayerTime(name, "", time_ns, device=device)
-    return LayerTime(name, layer.kind, time_ns, layer.precision or "", device, kernel=layer.kernel, nodes=layer.nodes)
-
-
-def _profile(engine: nvidia.types.ICudaEngine, name: str) -> JSON:
-    """Least, best and largest shape of an input."""
-    return [list(shape) for shape in engine.get_tensor_profile_shape(name, 0)]
-
-
-def check_tensors(engine: nvidia.types.ICudaEngine, artifact: Artifact, batch: int) -> None:
-    """Raise where the engine's tensors are not the manifest's (memory would be overrun), or take another batch.
-
-    `OpenFailed` for another name or type, `Unsupported` for a batch that the engine is not built for.
-    """
-    names = {engine.get_tensor_name(index) for index in range(engine.num_io_tensors)}
-    for spec in (*artifact.inputs, *artifact.outputs):
-        if spec.name not in names:
-            raise OpenFailed(f"the engine has no tensor {spec.name!r}: it has {', '.join(sorted(names))}", _REBUILD)
-        kind = str(engine.get_tensor_dtype(spec.name)).rpartition(".")[2]
-        if _DTYPES.get(kind) != spec.dtype:
-            raise OpenFailed(f"the engine's tensor {spec.name!r} is {kind}, its manifest says {spec.dtype}", _REBUILD)
-    for spec in artifact.inputs:
-        size = engine.get_tensor_shape(spec.name)[0]
-        least, most = size, size
-        if size < 0:
-            shapes = engine.get_tensor_profile_shape(spec.name, 0)
-            least, most = shapes[0][0], shapes[-1][0]
-        if not least <= batch <= most:
-            built = str(least) if least == most else f"{least} to {most}"
-            raise Unsupported(f"the engine is built for batch {built}, not for {batch}", _REBUILD)
-
-
-_REBUILD = "run it again: an engine of here is built"

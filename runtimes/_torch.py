@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.api import (
@@ -13,7 +13,6 @@ from harness.api import (
     Facts,
     Format,
     OpenFailed,
-    Precision,
     ProfiledInference,
     RunFailed,
     Runtime,
@@ -22,6 +21,8 @@ from harness.api import (
     first_line,
     load_timm,
 )
+from runtimes._torch_events import Events
+from runtimes._torch_facts import precision_of, told
 from runtimes._torch_profile import profiled
 
 if TYPE_CHECKING:
@@ -191,7 +192,7 @@ class TorchSession(Session):
 
     def clock(self) -> Clock | None:
         """CUDA events on a GPU."""
-        return _Events(self._torch) if self._where.type == "cuda" else None
+        return Events() if self._where.type == "cuda" else None
 
     def device_bytes(self) -> int | None:
         """Memory that PyTorch's allocator holds on the GPU."""
@@ -199,63 +200,7 @@ class TorchSession(Session):
 
     def facts(self) -> Facts:
         """Read back from the parameters, the bound inputs and PyTorch's switches."""
-        torch = self._torch
-        settings = {
-            "interop_threads": torch.get_num_interop_threads(),
-            "mkldnn": torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled,
-            "mkldnn_fp16": torch.ops.mkldnn._is_mkldnn_fp16_supported(),  # else PyTorch's own, much slower kernels
-            "mkldnn_bf16": torch.ops.mkldnn._is_mkldnn_bf16_supported(),
-            "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-            "fp32_precision": _fp32_precision(torch),
-            "tf32_matmul": torch.backends.cuda.matmul.allow_tf32,
-            "tf32_cudnn": torch.backends.cudnn.allow_tf32,
-            "float32_matmul_precision": torch.get_float32_matmul_precision(),
-            "cudnn_benchmark": torch.backends.cudnn.benchmark,
-            "cuda_fp16_reduced_precision_reduction": torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction,
-            "input_memory_format": self._memory_format(self._inputs),
-            "parallel": _parallel(torch.__config__.parallel_info()),
-        }
-        return Facts(
-            precision=self._precision(),
-            device=str([*self._model.parameters(), *self._inputs][0].device),
-            threads=torch.get_num_threads(),
-            memory_format=self._memory_format(self._model.parameters()),
-            versions=self._versions(),
-            settings=settings,
-        )
-
-    def _memory_format(self, tensors: Iterable[Any]) -> str | None:
-        """The layout of 4-D tensors; None where none tells (with one channel or a size of 1x1, both are the same)."""
-        torch = self._torch
-        telling = [t for t in tensors if t.ndim == 4 and t.shape[1] > 1 and t.shape[2] * t.shape[3] > 1]
-        found = {bool(t.is_contiguous(memory_format=torch.channels_last)) for t in telling}
-        return {frozenset([True]): "channels_last", frozenset([False]): "contiguous"}.get(frozenset(found))
-
-    def _precision(self) -> Precision | None:
-        names: dict[Any, Precision] = {
-            self._torch.float32: "fp32",
-            self._torch.float16: "fp16",
-            self._torch.bfloat16: "bf16",
-        }
-        tensors = [*self._model.parameters(), *self._inputs]
-        found = {names.get(t.dtype) for t in tensors}
-        precision = found.pop() if len(found) == 1 else None
-        backends = self._torch.backends
-        if precision == "fp32" and self._where.type == "cpu":
-            rounded = {"bf16", "tf32"} & set(_fp32_precision(self._torch).values())
-            return _ROUNDED[rounded.pop()] if rounded else "fp32"
-        if precision != "fp32" or self._where.type != "cuda":
-            return precision
-        matmul, convolution = backends.cuda.matmul.allow_tf32, backends.cudnn.allow_tf32
-        if matmul != convolution:
-            return None
-        return "tf32" if matmul else "fp32"
-
-    def _versions(self) -> Mapping[str, str]:
-        versions = {"torch": self._torch.__version__}
-        if self._where.type == "cuda":
-            versions |= {"cuda": str(self._torch.version.cuda), "cudnn": str(self._torch.backends.cudnn.version())}
-        return versions
+        return told(self._model.parameters(), self._inputs)
 
     def profile(self, inferences: int) -> Sequence[ProfiledInference]:
         """Operator times by torch.profiler, under the names of their modules."""
@@ -266,7 +211,8 @@ class TorchSession(Session):
             self.run()
             self.sync()
 
-        return profiled(once, named, str(self._where), self._precision() or "", inferences)
+        precision = precision_of([*self._model.parameters(), *self._inputs])
+        return profiled(once, named, str(self._where), precision or "", inferences)
 
     def close(self) -> None:
         """Let go of the model and its tensors."""
@@ -282,42 +228,3 @@ def _set_switches(torch: Any, setup: Setup) -> None:
         torch.set_num_interop_threads(1)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = setup.precision == "tf32"
     torch.backends.cudnn.benchmark = bool(setup.options["cudnn_benchmark"])
-
-
-_ROUNDED: Mapping[str, Precision] = {"bf16": "bf16", "tf32": "tf32"}
-
-
-def _fp32_precision(torch: Any) -> Mapping[str, str]:
-    """In what oneDNN computes fp32 products and convolutions, where this PyTorch tells it: `none` and `ieee` are fp32."""
-    whole = getattr(torch.backends.mkldnn, "fp32_precision", "none")
-    found = {}
-    for name in ("matmul", "conv"):
-        told = getattr(getattr(torch.backends.mkldnn, name, None), "fp32_precision", None)
-        if told is not None:
-            found[name] = str(whole if told == "none" else told)
-    return found
-
-
-def _parallel(info: str) -> Mapping[str, str]:
-    """What `torch.__config__.parallel_info` tells of thread pools: `name : value` lines."""
-    pairs = (line.split(" : ", 1) for line in info.splitlines() if " : " in line)
-    return {name.strip(): value.strip() for name, value in pairs}
-
-
-class _Events:
-    """Two CUDA events around a run."""
-
-    def __init__(self, torch: Any) -> None:
-        self._first, self._last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-
-    def start(self) -> None:
-        """Record the first event."""
-        self._first.record()
-
-    def end(self) -> None:
-        """Record the last event."""
-        self._last.record()
-
-    def elapsed_ns(self) -> int:
-        """Time between them; the stream has been synchronised."""
-        return int(self._first.elapsed_time(self._last) * 1e6)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from harness.api import JSON, Artifact, Device, OpenFailed, Runtime, Session, Setup, nvidia
-from runtimes._tensorrt import TensorRtSession, check_tensors
+from runtimes._tensorrt import TensorRtSession
+from runtimes._tensorrt_engine import check_tensors
 
 
 class TensorRt(Runtime):

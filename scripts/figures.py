@@ -63,7 +63,7 @@ class Bench:
         return self.prepared.ready[codec.key(self.cells[model, runtime])]
 
 
-def set_up(folder: Path, budget_s: float, processes: int) -> Bench:
+def set_up(folder: Path, budget_s: float, processes: int, wait_s: float) -> Bench:
     """Prepare all cells."""
     threads = machine.default_threads()
     cells = {(m, r): Cell(Backbone(m), r, threads=threads) for m in MODELS for r in RUNTIMES}
@@ -71,7 +71,7 @@ def set_up(folder: Path, budget_s: float, processes: int) -> Bench:
     prepared = prepare({codec.key(c): c for c in cells.values()}, kept, folder, 1, lambda text: say(text))
     for error in prepared.failed.values():
         raise error
-    rules = Rules(budget_s=budget_s, target=0.0, processes=processes)
+    rules = Rules(budget_s=budget_s, target=0.0, processes=processes, wait_s=wait_s)
     settings = group.Settings(
         rules, folder, kept.folder / "runtimes", lambda *_: None, lambda *_: None, kept.folder / "machine"
     )
@@ -158,6 +158,7 @@ def repeatability(bench: Bench, repeats: int, ways: Sequence[str], record: Path 
             "half_widths": [round(w[runtime], 4) for w in widths[model, way] if runtime in w],
             "budget_s": bench.settings.rules.budget_s,
             "processes": bench.settings.rules.processes if way == "interleaved" else 1,
+            "wait_s": bench.settings.rules.wait_s if way == "interleaved" else 0.0,
             "mixed": mixed[model, way],
         }
         for (model, way), repeated in found.items()
@@ -327,6 +328,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--budget", type=float, default=10.0, help="seconds per cell")
     parser.add_argument("--processes", type=int, default=4, help="of each cell, where cells are interleaved")
+    parser.add_argument("--wait", type=float, default=60.0, help="seconds that a group may wait for a calm machine")
     parser.add_argument("--only", choices=("repeatability", "truth", "overhead", "company", "divided"))
     parser.add_argument("--ways", nargs="*", choices=list(WAYS), default=list(WAYS), help="of repeatability")
     parser.add_argument("--record", type=Path, help="keep the bursts of repeatability in this folder")
@@ -334,7 +336,7 @@ def main() -> None:
     args = parser.parse_args()
     figures: dict[str, object] = {"machine": machine.facts(), "versions": machine.versions()}
     with tempfile.TemporaryDirectory() as folder, run.alone(cache.root(), say):
-        bench = set_up(Path(folder), args.budget, args.processes)
+        bench = set_up(Path(folder), args.budget, args.processes, args.wait)
         if args.only in (None, "overhead"):
             figures["overhead_ns"] = run.overhead_ns(Path(folder))
         if args.only in (None, "truth"):

@@ -29,7 +29,8 @@ CUDA = ("cuda-core==1.0.1", "cuda-core==1.2.2")
 TYPES, CUDA_TYPES = ROOT / "harness" / "tensorrt_types.py", ROOT / "runtimes" / "_cuda.py"
 ADAPTER = (
     "harness/nvidia.py", "exporters/tensorrt_engine.py", "exporters/_tensorrt.py", "runtimes/tensorrt.py",
-    "runtimes/_tensorrt.py", "runtimes/_tensorrt_probe.py", "runtimes/_cuda.py",
+    "runtimes/_tensorrt.py", "runtimes/_tensorrt_engine.py", "runtimes/_tensorrt_profile.py",
+    "runtimes/_tensorrt_probe.py", "runtimes/_cuda.py",
 )  # fmt: skip
 # Written below the class they belong to in TensorRT, and stored as that.
 _MODULE, _OPERATORS = "TensorRT", ("__sub__",)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from harness.deciding.evidence import UNKNOWN, Accuracy, Evidence
-from harness.model import Backbone, Cell, Outcome, Trust
+from harness.model import JSON, Backbone, Cell, Outcome, Trust
 from harness.record import ColdStart, Finding, Interval, Latency, Record
 from tests import making
 
@@ -32,6 +32,8 @@ def evidence(
     size_mb: float = 100.0,
     params: int | None = 25_000_000,
     trust: Trust = "trusted",
+    doubt: str = "few_rounds",
+    swing: float = 1.0,
     outcome: Outcome = "ok",
     loads: tuple[float, ...] = (0.2,),
     cell: Mapping[str, Any] | None = None,
@@ -43,9 +45,9 @@ def evidence(
     memory = replace(record.memory, rss_peak_bytes=round(memory_mb * 1e6), artifact_bytes=round(size_mb * 1e6))
     timed = {"compute": latency(median_ms, width, samples), "end_to_end": latency(median_ms * 1.1, width, samples)}
     colds = tuple(ColdStart(1.0, 0.3, load, 0.05) for load in loads)
-    findings = (
-        () if trust == "trusted" else (Finding("wide_interval", trust, "the interval is wide", "measure longer"),)
-    )
+    findings = () if trust == "trusted" else (Finding(doubt, trust, f"{doubt} was seen", "measure longer"),)
+    conditions: dict[str, JSON] = {"shape": {"kind": "swings", "spread": swing, "change": 1.0, "spikes": 0.0}}
+    record = replace(record, conditions=conditions)
     record = replace(record, memory=memory, latency=timed, trust=trust, findings=findings, cold=colds[0], colds=colds)
     if outcome != "ok":
         record = replace(record, outcome=outcome, latency={}, trust=None, reason="it broke", hint="mend it")

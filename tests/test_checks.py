@@ -10,9 +10,10 @@ from dataclasses import replace
 import pytest
 
 from harness import checks, schedule, summary
-from harness.model import JSON, Warmup
+from harness.model import JSON, OutputError, Warmup
 from harness.record import Record, Rules, Speedup
 from harness.schedule import Trace
+from harness.verify import DEFAULTS, judge
 from tests import making
 from tests.scripted import Scripted, silent
 
@@ -103,6 +104,26 @@ def test_a_failed_control_makes_a_record_untrusted() -> None:
 )  # fmt: skip
 def test_what_the_probes_read_is_judged(conditions: dict[str, JSON], check: str, level: str) -> None:
     assert _judged(replace(making.record(), conditions=conditions)) == (level, {check: level})
+
+
+@pytest.mark.parametrize(
+    ("rel_l2", "median", "level"), [(0.1, 0.2, "trusted"), (0.6, 0.2, "caution"), (0.1, 0.5, "caution")]
+)
+def test_an_artifact_that_only_just_passes_is_told(rel_l2: float, median: float, level: str) -> None:
+    """repvgg_a0 in int8 passed with a median error of 0.47."""
+    error = OutputError("logits", True, rel_l2, 0.99, 3.0, 0.5, median)
+    verification = judge((error,), DEFAULTS["int8"], 8, "torch")
+    assert verification.passed
+    trust, findings = checks.judge(replace(making.record(), verification=verification), RULES)
+    said = [finding for finding in findings if finding.check == "near_tolerance"]
+    assert (trust, len(said)) == (level, level == "caution")
+    assert all("logits" in finding.seen and "accuracy" in finding.advice for finding in said)
+
+
+def test_every_check_is_found_by_the_name_of_its_findings() -> None:
+    record = replace(making.record(half_width=0.2), rounds=1, conditions={"cpu_time": {"steal_share": 0.2}})
+    findings = checks.judge(record, RULES)[1]
+    assert {"wide_interval", "few_rounds", "steal"} <= {finding.check for finding in findings} <= set(checks.CHECKS)
 
 
 def test_quiet_probes_and_unreadable_values_accuse_nobody() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness import codec, interpreter, launch, store
+from harness.code_path import PACKAGES, code_path
 from harness.errors import PlanInvalid
 from harness.launch import Worker
 from tests import making
@@ -34,24 +35,24 @@ def test_the_interpreter_is_part_of_the_key_and_of_the_title() -> None:
 
 
 def test_what_another_interpreter_is_given_is_the_code_alone() -> None:
-    folder = interpreter.code_path()
-    assert {path.name for path in folder.iterdir()} == set(interpreter.PACKAGES)
+    folder = code_path()
+    assert {path.name for path in folder.iterdir()} == set(PACKAGES)
     assert (folder / "harness" / "worker.py").is_file()
-    assert interpreter.code_path() == folder
+    assert code_path() == folder
 
 
 def test_a_link_whose_goal_has_gone_is_made_again() -> None:
-    folder = interpreter.code_path()
+    folder = code_path()
     (folder / "harness").unlink()
     (folder / "harness").symlink_to("/nowhere")
-    assert (interpreter.code_path() / "harness" / "worker.py").is_file()
+    assert (code_path() / "harness" / "worker.py").is_file()
 
 
 def test_the_search_path_of_this_environment_is_not_inherited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", "/this/one's/libraries")
     monkeypatch.setenv("VIRTUAL_ENV", "/this/one")
     env = launch.environment(2, sys.executable)
-    assert env["PYTHONPATH"] == str(interpreter.code_path())
+    assert env["PYTHONPATH"] == str(code_path())
     assert "VIRTUAL_ENV" not in env
     assert launch.environment(2)["PYTHONPATH"] == "/this/one's/libraries"
 

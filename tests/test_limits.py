@@ -73,8 +73,42 @@ def test_a_percentile_is_at_least_the_median() -> None:
 def test_an_untrusted_measurement_decides_nothing_but_what_is_of_the_artifact() -> None:
     one = deciding.evidence(trust="untrusted")
     assert judge(Limit("latency", 100 * MS, "median"), one).result == "INCONCLUSIVE"
-    assert "the interval is wide" in judge(Limit("latency", 100 * MS, "median"), one).said
+    assert "few_rounds was seen" in judge(Limit("latency", 100 * MS, "median"), one).said
     assert judge(Limit("artifact_size", 200e6), one).result == "PASS"
+
+
+@pytest.mark.parametrize(
+    ("doubt", "touched"),
+    [
+        ("wide_interval", {"speedup"}),
+        ("few_rounds", {"latency", "end_to_end", "throughput", "speedup"}),
+        ("busy_neighbour", {"latency", "end_to_end", "throughput", "speedup", "load", "first_inference"}),
+        (
+            "memory_pressure",
+            {"latency", "end_to_end", "throughput", "speedup", "load", "first_inference", "memory"},
+        ),
+        (
+            "a check of another version",
+            {"latency", "end_to_end", "throughput", "speedup", "load", "first_inference", "memory"},
+        ),
+    ],
+)
+def test_a_doubt_touches_the_figures_that_rest_on_it_and_no_others(doubt: str, touched: set[str]) -> None:
+    one = deciding.evidence(trust="untrusted", doubt=doubt, loads=(0.2, 0.2, 0.2))
+    percentiles = {"latency": "median", "end_to_end": "median"}
+    said = {name: judge(Limit(name, 1.0, percentiles.get(name, "")), one).said for name in METRICS}
+    assert {name for name, words in said.items() if words == f"untrusted: {doubt} was seen"} == touched
+
+
+@pytest.mark.parametrize(
+    ("limit_ms", "result"), [(21.0, "PASS"), (19.0, "INCONCLUSIVE"), (6.0, "INCONCLUSIVE"), (4.0, "FAIL")]
+)
+def test_a_latency_that_moved_is_judged_by_the_range_in_which_it_moved(limit_ms: float, result: str) -> None:
+    one = deciding.evidence(median_ms=10.0, trust="untrusted", doubt="latency_moved", swing=2.0)
+    verdict = judge(Limit("latency", limit_ms * MS, "median"), one)
+    assert verdict.result == result, verdict.said
+    assert verdict.said.startswith("10 ms [5, 20]")
+    assert judge(Limit("speedup", 1.0), one).result == "PASS", "paired by rounds"
 
 
 @pytest.mark.parametrize("outcome", ["failed", "crashed", "timed_out", "wrong_output"])

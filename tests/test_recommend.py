@@ -106,7 +106,7 @@ def test_what_could_not_be_judged_is_listed_with_the_reason() -> None:
     answer = recommend(found, Question((Within(Limit("latency", 16.6 * MS, "p90")),), percentile="p90"))
     said = {u.candidate.evidence.record.cell.backbone.name: (u.reason, u.advice) for u in answer.unjudged}
     assert said["broken"] == ("crashed: it broke", "mend it")
-    assert said["shaky"] == ("untrusted: the interval is wide", "measure longer")
+    assert said["shaky"] == ("untrusted: few_rounds was seen", "measure longer")
     assert "contains the limit" in said["close"][0]
     assert "--budget" in said["close"][1]
     assert "20 samples do not support p90" in said["few"][0]
@@ -146,4 +146,4 @@ def test_explain_says_why_one_was_left_out() -> None:
 
 
 def test_caution_is_told_with_the_pick() -> None:
-    assert _ask([evidence("a", trust="caution")]).reasons[-1] == "with caution: the interval is wide"
+    assert _ask([evidence("a", trust="caution")]).reasons[-1] == "with caution: few_rounds was seen"

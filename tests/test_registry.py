@@ -7,7 +7,7 @@ from importlib import metadata
 
 import pytest
 
-from harness import registry
+from harness import installed, registry
 from harness.errors import MissingLibrary, PluginConflict, UnknownName
 
 
@@ -58,4 +58,4 @@ def test_a_missing_library_gets_the_line_that_installs_it() -> None:
 
 
 def test_versions_are_those_of_the_distribution_behind_the_import_name() -> None:
-    assert registry.versions({"yaml": "PyYAML"}) == {"yaml": metadata.version("PyYAML")}
+    assert installed.versions({"yaml": "PyYAML"}) == {"yaml": metadata.version("PyYAML")}

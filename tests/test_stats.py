@@ -70,6 +70,17 @@ def test_a_95_percent_interval_covers_about_95_percent(processes: int, rounds: i
     assert 0.90 <= _covered(processes, rounds, stats.PROCESS_SD, 0.03) <= 0.995
 
 
+def test_a_process_of_few_rounds_weighs_less() -> None:
+    """Of four processes three have six rounds at 1.5, and one has a single round, at 2.0."""
+    usual = [math.log(1.5) + shift for shift in (-0.03, -0.01, 0.0, 0.01, 0.02, 0.04)]
+    interval = stats.ratio_interval([usual, usual, usual, [math.log(2.0)]], process_sd=0.01)
+    plain = math.exp((3 * math.log(1.5) + math.log(2.0)) / 4)
+    assert 1.5 < interval.value < 1.55 < plain
+    assert interval.low < interval.value < interval.high
+    alike = stats.ratio_interval([usual, [math.log(2.0) + shift for shift in (-0.03, -0.01, 0.0, 0.01, 0.02, 0.04)]])
+    assert alike.value == pytest.approx(math.sqrt(1.5 * 2.0), rel=0.01)
+
+
 def test_processes_that_differ_widen_the_interval() -> None:
     alike = stats.ratio_interval([[0.0, 0.001, -0.001] * 5] * 4)
     apart = stats.ratio_interval([[shift, shift + 0.001, shift - 0.001] * 5 for shift in (-0.05, 0.05, 0.0, 0.02)])

@@ -8,8 +8,8 @@ import pytest
 
 from harness import plan
 from harness.catalog import Catalog
-from harness.deciding import targets
-from harness.deciding.targets import Targets
+from harness.deciding import targets, targets_file
+from harness.deciding.targets_file import Targets
 from harness.errors import PlanInvalid
 from tests import deciding
 
@@ -30,7 +30,7 @@ rules: {budget: 10s, processes: none}
 def _read(tmp_path: Path, text: str) -> Targets:
     file = tmp_path / "targets.yaml"
     file.write_text(text)
-    return targets.read(str(file))
+    return targets_file.read(str(file))
 
 
 def _one(tmp_path: Path, target: str) -> Targets:
@@ -83,7 +83,7 @@ def test_what_is_no_targets_file_is_refused(tmp_path: Path, text: str, said: str
 
 def test_a_file_that_is_not_there_is_named() -> None:
     with pytest.raises(PlanInvalid, match=r"nowhere\.yaml cannot be read: No such file"):
-        targets.read("nowhere.yaml")
+        targets_file.read("nowhere.yaml")
 
 
 def test_a_bare_time_limits_the_median_and_units_are_read(tmp_path: Path) -> None:
@@ -177,5 +177,5 @@ def test_a_speed_up_needs_the_framework(tmp_path: Path) -> None:
 
 
 def test_the_example_of_the_documents_is_sound() -> None:
-    made = targets.read("docs/targets.yaml")
+    made = targets_file.read("docs/targets.yaml")
     assert sum(len(target.limits) for target in made.targets) == 11

@@ -18,7 +18,8 @@ from harness.errors import DataInvalid, RunFailed, StoreFailed
 from harness.preprocess import DataConfig
 
 if TYPE_CHECKING:
-    from harness.api import Array, Session
+    from harness.api import Session
+    from harness.arrays import Array
 
 TOP = 5
 

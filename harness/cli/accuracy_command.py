@@ -17,7 +17,7 @@ from harness.errors import BackbenchError, PlanInvalid
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from harness.accuracy.evaluate import Campaign
+    from harness.accuracy.campaign import Campaign
     from harness.accuracy.record import Accuracy
     from harness.accuracy.store import AccuracyStore
 
@@ -137,7 +137,8 @@ def _measure(options: dict[str, Any]) -> tuple[Accuracy, ...]:
 def _campaign(options: Mapping[str, Any], progress: _Progress) -> Campaign:
     from harness import cache, machine
     from harness.accuracy import dataset
-    from harness.accuracy.evaluate import Campaign, Settings, refuse_random
+    from harness.accuracy.campaign import Campaign, Settings
+    from harness.accuracy.evaluate import refuse_random
     from harness.accuracy.store import AccuracyStore
 
     if options["data"] is None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from harness.deciding.evidence import Evidence
-    from harness.deciding.targets import Targets
+    from harness.deciding.targets_file import Targets
     from harness.record import Plan
     from harness.report.verdicts import Judged
 
@@ -61,9 +61,10 @@ def command(
     from rich.console import Console
 
     from harness.deciding import evidence, targets
+    from harness.deciding import targets_file as files
     from harness.report.verdicts import Judged
 
-    wanted = targets.read(targets_file)
+    wanted = files.read(targets_file)
     if runs:
         _refuse_measuring_options(how | {"dry_run": dry_run})
         found = evidence.read(runs)

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from harness import stats
+from harness import checks, stats
 from harness.comparing import difference, pairing, rank
 from harness.comparing.comparable import said
 from harness.comparing.comparison import By, Comparison, Estimate, Overall, Status, Verdict
@@ -43,15 +43,14 @@ def verdict(estimate: Estimate, effect: float) -> Verdict:
     return "cant_tell"
 
 
-def untrusted(base: Record, new: Record) -> str:
+def untrusted(base: Record, new: Record, of: checks.Of) -> str:
     """Why a figure of either side is not to be trusted; empty where both are.
 
     A wide interval is no reason: it is of the run's own target, and what is compared here has an interval of its own.
     """
     for side, record in (("BASE", base), ("NEW", new)):
-        doubts = [f for f in record.findings if f.level == "untrusted" and f.check != "wide_interval"]
-        if record.trust == "untrusted" and (doubts or not record.findings):
-            return f"{side} is untrusted: {doubts[0].seen if doubts else 'no reason is kept'}"
+        if doubts := [doubt for doubt in checks.doubts(record, of) if doubt.check != "wide_interval"]:
+            return f"{side} is untrusted: {doubts[0].seen}"
     return ""
 
 
@@ -173,7 +172,7 @@ def conclude(pair: Pair, best: Estimate | None, latency: Estimate | None, how: H
     found: Verdict | None = None
     if best is not None and status == "compared":
         found = verdict(best, how.effect)
-        if doubt := untrusted(base, new):
+        if doubt := untrusted(base, new, "latency" if best.by == "latency" else "speedup"):
             found, reason = "cant_tell", doubt
         elif found == "cant_tell":
             reason = _why(best, how.effect)

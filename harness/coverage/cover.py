@@ -15,6 +15,7 @@ from harness.coverage import causes, work
 from harness.coverage.processes import Process
 from harness.coverage.record import Architecture, Covered, Exported, News, Order, Part, Ran
 from harness.errors import ExportFailed, StoreFailed, WorkerCrashed, WorkerFailed, WorkerTimedOut
+from harness.installed import versions
 
 _EXPORT_SHARE = 0.6
 """Of the time limit, for one exporter: another may be quicker."""
@@ -150,4 +151,4 @@ def installed(runtimes: tuple[str, ...]) -> dict[str, str]:
     needs: dict[str, str] = {"torch": "torch", "timm": "timm", "onnx": "onnx", "onnxscript": "onnxscript"}
     for name in runtimes:
         needs |= registry.runtime_class(name).needs
-    return dict(registry.versions(needs))
+    return dict(versions(needs))

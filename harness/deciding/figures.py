@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from harness import intervals, stats
+from harness import checks, intervals, stats
 from harness.deciding.evidence import Evidence, accuracy_of
 from harness.probes.energy import energy_j_per_inference
+from harness.record import Finding
 from harness.units import show_bytes, show_count, show_ms, show_seconds
 
 SAFETY = 1.2
@@ -64,8 +65,41 @@ class Metric:
     kind: Literal["timed", "cold", "counted"] = "counted"
     at_least: bool = False
     """Whether more is better: the limit is then the least that is allowed."""
-    of_artifact: bool = False
-    """A property of the artifact, which an untrusted measurement does not touch."""
+    of: checks.Of = "artifact"
+    """What its value rests on, and so which findings make it doubtful."""
+
+
+@dataclass(frozen=True)
+class Doubtful:
+    """Findings for which a figure decides nothing."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def seen(self) -> str:
+        """What was seen."""
+        return "; ".join(finding.seen for finding in self.findings)
+
+    @property
+    def advice(self) -> str:
+        """What to do about it."""
+        return "; ".join(finding.advice for finding in self.findings)
+
+
+def read(metric: Metric, evidence: Evidence, percentile: str) -> Figure | Missing | Doubtful:
+    """The figure as far as it can be trusted.
+
+    A latency that only moved is no single number, but the range in which it moved is known: the figure has that range,
+    so that a limit far from it is decided all the same. Whatever else makes it untrusted makes it `Doubtful`.
+    """
+    found, record = metric.read(evidence, percentile), evidence.record
+    if isinstance(found, Missing) or record.trust != "untrusted":
+        return found
+    doubts = checks.doubts(record, metric.of)
+    if others := tuple(doubt for doubt in doubts if doubt.check != "latency_moved"):
+        return Doubtful(others)
+    factor = checks.swing(record) if doubts else 1.0
+    return Figure(found.value, min(found.low, found.value / factor), max(found.high, found.value * factor))
 
 
 def in_words(metric: Metric, figure: Figure) -> str:
@@ -200,21 +234,19 @@ def _seconds(s: float) -> str:
 METRICS: Mapping[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("latency", _latency("compute"), _ms, "timed"),
-        Metric("end_to_end", _latency("end_to_end"), _ms, "timed"),
-        Metric("throughput", _throughput, lambda x: f"{x:.4g} images/s", "timed", at_least=True),
-        Metric("speedup", _speedup, lambda x: f"{x:.3g}×", "timed", at_least=True),
-        Metric("first_inference", _cold("first_inference_s"), _seconds, "cold"),
-        Metric("load", _cold("load_s"), _seconds, "cold"),
-        Metric("memory", _memory("rss_peak_bytes", "memory was not measured"), show_bytes),
-        Metric("device_memory", _memory("device_bytes", "the runtime tells no device memory"), show_bytes),
-        Metric(
-            "artifact_size", _memory("artifact_bytes", "the artifact's size is unknown"), show_bytes, of_artifact=True
-        ),
-        Metric("params", _params, show_count, of_artifact=True),
-        Metric("accuracy", _accuracy, lambda x: f"{x:.2%}", at_least=True, of_artifact=True),
-        Metric("accuracy_drop", _accuracy_drop, lambda x: f"{100 * x:.2f} points", of_artifact=True),
-        Metric("energy", _energy, lambda x: f"{1000 * x:.3g} mJ/image"),
+        Metric("latency", _latency("compute"), _ms, "timed", of="latency"),
+        Metric("end_to_end", _latency("end_to_end"), _ms, "timed", of="latency"),
+        Metric("throughput", _throughput, lambda x: f"{x:.4g} images/s", "timed", at_least=True, of="latency"),
+        Metric("speedup", _speedup, lambda x: f"{x:.3g}×", "timed", at_least=True, of="speedup"),
+        Metric("first_inference", _cold("first_inference_s"), _seconds, "cold", of="cold"),
+        Metric("load", _cold("load_s"), _seconds, "cold", of="cold"),
+        Metric("memory", _memory("rss_peak_bytes", "memory was not measured"), show_bytes, of="memory"),
+        Metric("device_memory", _memory("device_bytes", "the runtime tells no device memory"), show_bytes, of="memory"),
+        Metric("artifact_size", _memory("artifact_bytes", "the artifact's size is unknown"), show_bytes),
+        Metric("params", _params, show_count),
+        Metric("accuracy", _accuracy, lambda x: f"{x:.2%}", at_least=True),
+        Metric("accuracy_drop", _accuracy_drop, lambda x: f"{100 * x:.2f} points"),
+        Metric("energy", _energy, lambda x: f"{1000 * x:.3g} mJ/image", of="latency"),
     )
 }
 """Every figure that can be limited, by name."""

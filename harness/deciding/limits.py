@@ -8,7 +8,7 @@ from typing import Literal
 
 from harness import stats
 from harness.deciding.evidence import Evidence
-from harness.deciding.figures import METRICS, SAFETY, Decide, Figure, Metric, Missing, in_words
+from harness.deciding.figures import METRICS, SAFETY, Decide, Doubtful, Figure, Metric, Missing, in_words, read
 
 Result = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 _Z = 1.96
@@ -56,12 +56,9 @@ def judge(limit: Limit, evidence: Evidence) -> Verdict:
     if record.outcome != "ok":
         outcome = record.outcome.replace("_", " ")
         return Verdict("FAIL", f"{outcome}: {record.reason}", decide=Decide(advice=record.hint))
-    if record.trust == "untrusted" and not metric.of_artifact:
-        findings = [finding for finding in record.findings if finding.level == "untrusted"]
-        seen = "; ".join(finding.seen for finding in findings)
-        advice = "; ".join(finding.advice for finding in findings)
-        return Verdict("INCONCLUSIVE", f"the measurement is untrusted: {seen}", decide=Decide(advice=advice))
-    figure = metric.read(evidence, limit.percentile)
+    figure = read(metric, evidence, limit.percentile)
+    if isinstance(figure, Doubtful):
+        return Verdict("INCONCLUSIVE", f"untrusted: {figure.seen}", decide=Decide(advice=figure.advice))
     if isinstance(figure, Missing):
         if figure.exceeds is not None and not metric.at_least and figure.exceeds > limit.value:
             return Verdict("FAIL", f"a lower percentile is above {metric.show(figure.exceeds)} already")

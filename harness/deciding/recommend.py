@@ -13,7 +13,7 @@ from typing import Literal
 from harness.deciding import pareto
 from harness.deciding.constraints import Constraint, Within
 from harness.deciding.evidence import Evidence
-from harness.deciding.figures import METRICS, Figure, in_words
+from harness.deciding.figures import METRICS, Doubtful, Figure, in_words, read
 from harness.deciding.limits import Verdict
 
 Axis = Literal["latency", "accuracy", "memory", "size", "params"]
@@ -23,6 +23,8 @@ _WORDS: Mapping[Axis, str] = {
     "latency": "fastest", "accuracy": "most accurate", "memory": "least memory", "size": "smallest artifact",
     "params": "fewest parameters",
 }  # fmt: skip
+
+_CAREFUL = {"caution": "with caution", "untrusted": "untrusted, though not in what decided"}
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ class Candidate:
     verdicts: tuple[Verdict, ...]
     unjudged: str = ""
     """Why it cannot be judged at all; empty where it can."""
+    advice: str = ""
+    """What would make it possible."""
 
     @property
     def title(self) -> str:
@@ -158,14 +162,13 @@ def _candidate(evidence: Evidence, question: Question) -> Candidate:
     figures: dict[Axis, Figure] = {}
     for axis in AXES:
         metric, percentile = question.metric(axis)
-        found = METRICS[metric].read(evidence, percentile)
+        found = read(METRICS[metric], evidence, percentile)
         if isinstance(found, Figure):
             figures[axis] = found
+        elif isinstance(found, Doubtful):
+            return Candidate(evidence, figures, verdicts, f"untrusted: {found.seen}", found.advice)
         elif axis == "latency":
             return Candidate(evidence, figures, verdicts, found.reason)
-    if record.trust == "untrusted":
-        seen = "; ".join(f.seen for f in record.findings if f.level == "untrusted")
-        return Candidate(evidence, figures, verdicts, f"untrusted: {seen}")
     return Candidate(evidence, figures, verdicts)
 
 
@@ -202,9 +205,9 @@ def choose(fits: Sequence[Candidate], question: Question) -> tuple[Candidate | N
         reasons.append(
             "accuracy unknown: nothing measured it, so this says which is cheapest, not which is good enough"
         )
-    if pick.evidence.record.trust == "caution":
+    if (word := _CAREFUL.get(pick.evidence.record.trust or "")) is not None:
         seen = "; ".join(f.seen for f in pick.evidence.record.findings)
-        reasons.append(f"with caution: {seen}")
+        reasons.append(f"{word}: {seen}")
     return pick, tuple(reasons)
 
 
@@ -281,8 +284,7 @@ def _unjudged(candidates: Sequence[Candidate]) -> list[Unjudged]:
         record = c.evidence.record
         ruled_out = [i for i in c.failing if not c.unjudged]
         if c.unjudged:
-            advice = record.hint or "; ".join(f.advice for f in record.findings if f.level == "untrusted")
-            found.append(Unjudged(c, c.unjudged, advice))
+            found.append(Unjudged(c, c.unjudged, record.hint or c.advice))
         elif not ruled_out and (open_ := [v for v in c.verdicts if v.result == "INCONCLUSIVE"]):
             found.append(Unjudged(c, open_[0].said, str(open_[0].decide)))
         elif c.fits() and known and "accuracy" not in c.figures:

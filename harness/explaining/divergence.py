@@ -17,7 +17,7 @@ from harness.model import SCHEMA
 from harness.onnx_file import first_line, precision, read, specs
 
 if TYPE_CHECKING:
-    from harness.api import Array
+    from harness.arrays import Array
 
 INPUTS = 2
 DEFAULT_SIZE = 224

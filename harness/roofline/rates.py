@@ -14,7 +14,8 @@ from harness.model import Artifact, Backbone, Cell, Device, Precision, Recipe, S
 from harness.roofline.ceilings import NUMPY, TORCH, Bandwidth, Place, Rate
 
 if TYPE_CHECKING:
-    from harness.api import Array, Session
+    from harness.api import Session
+    from harness.arrays import Array
 
 _SECONDS, _AT_LEAST = 1.0, 5
 _SIZES, _SIZES_OF_MANY, _MANY_THREADS = (1024, 2048), (2048, 4096), 8

@@ -10,7 +10,7 @@ import numpy as np
 
 from harness import codec, plan, spec
 from harness.accuracy import dataset, evaluate
-from harness.accuracy.evaluate import Campaign, Settings
+from harness.accuracy.campaign import Campaign, Settings
 from harness.accuracy.record import Accuracy
 from harness.accuracy.store import AccuracyStore
 from harness.cache import Cache
@@ -62,7 +62,7 @@ def plan_of(model: str, weights: str = "random", **asked: Any) -> Plan:
 def measure(
     made: Plan, data: Path, artifacts: str, out: Path, watcher: Watcher | None = None, limit: int = 0, **settings: Any
 ) -> tuple[Accuracy, ...]:
-    """Records of all cells; `settings` are those of `evaluate.Settings` beside the images."""
+    """Records of all cells; `settings` are those of `campaign.Settings` beside the images."""
     found = dataset.read(data)
     asked = Settings(found.limited(limit) if limit else found, **settings)
     campaign = Campaign(made, asked, Cache(Path(artifacts)), AccuracyStore.open(out), 1, watcher or Watcher())

@@ -93,12 +93,12 @@ def test_what_is_no_verdict_exits_with_64(words: Sequence[str], said: str) -> No
 
 
 def test_a_fault_of_backbench_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
-    from harness.deciding import targets
+    from harness.deciding import targets_file
 
     def broken(source: str) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(targets, "read", broken)
+    monkeypatch.setattr(targets_file, "read", broken)
     assert _call(validate, "docs/targets.yaml", RUN).exit_code == 70
 
 

@@ -239,7 +239,7 @@ def test_the_profile_names_layers(tmp_path: Path) -> None:
     ],
 )
 def test_convolutions_and_products_decide(layers: list[tuple[str, str]], precision: str | None) -> None:
-    from runtimes._openvino import Layer, deciding
+    from runtimes._openvino_layers import Layer, deciding
 
     assert deciding([Layer(kind, told, "", "", ()) for kind, told in layers]) == precision
 

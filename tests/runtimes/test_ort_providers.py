@@ -231,7 +231,7 @@ def test_an_option_that_does_not_hold_fails_the_cell(tmp_path: Path, monkeypatch
 
 def test_a_wrong_option_is_onnxruntimes_own_error_and_no_cpu_session(tmp_path: Path) -> None:
     """Without `enable_fallback=0` it would print the error and go on with the CPU."""
-    from runtimes._onnxruntime import create
+    from runtimes._ort_open import create
 
     with pytest.raises(OpenFailed, match="cannot open the model"):
         create(str(tmp_path / "not there.onnx"), ort.SessionOptions(), [(CPU, {})])

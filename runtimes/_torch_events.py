@@ -1,0 +1,25 @@
+"""CUDA events as a device's clock."""
+
+from __future__ import annotations
+
+
+class Events:
+    """Two CUDA events around a run."""
+
+    def __init__(self) -> None:
+        """Make them, in the current stream's device."""
+        import torch
+
+        self._first, self._last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+
+    def start(self) -> None:
+        """Record the first event."""
+        self._first.record()
+
+    def end(self) -> None:
+        """Record the last event."""
+        self._last.record()
+
+    def elapsed_ns(self) -> int:
+        """Time between them; the stream has been synchronised."""
+        return int(self._first.elapsed_time(self._last) * 1e6)
