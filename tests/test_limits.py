@@ -81,15 +81,35 @@ def test_an_untrusted_measurement_decides_nothing_but_what_is_of_the_artifact() 
     ("doubt", "touched"),
     [
         ("wide_interval", {"speedup"}),
-        ("few_rounds", {"latency", "end_to_end", "throughput", "speedup"}),
-        ("busy_neighbour", {"latency", "end_to_end", "throughput", "speedup", "load", "first_inference"}),
+        ("few_rounds", {"latency", "end_to_end", "throughput", "speedup", "energy"}),
+        ("busy_neighbour", {"latency", "end_to_end", "throughput", "speedup", "energy", "load", "first_inference"}),
         (
             "memory_pressure",
-            {"latency", "end_to_end", "throughput", "speedup", "load", "first_inference", "memory"},
+            {
+                "latency",
+                "end_to_end",
+                "throughput",
+                "speedup",
+                "energy",
+                "load",
+                "first_inference",
+                "memory",
+                "device_memory",
+            },
         ),
         (
             "a check of another version",
-            {"latency", "end_to_end", "throughput", "speedup", "load", "first_inference", "memory"},
+            {
+                "latency",
+                "end_to_end",
+                "throughput",
+                "speedup",
+                "energy",
+                "load",
+                "first_inference",
+                "memory",
+                "device_memory",
+            },
         ),
     ],
 )
@@ -109,6 +129,15 @@ def test_a_latency_that_moved_is_judged_by_the_range_in_which_it_moved(limit_ms:
     assert verdict.result == result, verdict.said
     assert verdict.said.startswith("10 ms [5, 20]")
     assert judge(Limit("speedup", 1.0), one).result == "PASS", "paired by rounds"
+
+
+def test_a_lower_percentile_fails_a_limit_only_as_far_as_it_is_known() -> None:
+    """20 samples do not support p90; the median of 10 ms alone is beyond 8 ms, but not if it may be 5 ms, or anything."""
+    limit = Limit("latency", 8 * MS, "p90")
+    assert judge(limit, deciding.evidence(samples=20)).result == "FAIL"
+    for doubt in ("latency_moved", "busy_neighbour"):
+        one = deciding.evidence(samples=20, trust="untrusted", doubt=doubt, swing=2.0)
+        assert judge(limit, one).result == "INCONCLUSIVE", doubt
 
 
 @pytest.mark.parametrize("outcome", ["failed", "crashed", "timed_out", "wrong_output"])

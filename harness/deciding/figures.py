@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from harness import checks, intervals, stats
@@ -92,13 +92,15 @@ def read(metric: Metric, evidence: Evidence, percentile: str) -> Figure | Missin
     A latency that only moved is no single number, but the range in which it moved is known: the figure has that range,
     so that a limit far from it is decided all the same. Whatever else makes it untrusted makes it `Doubtful`.
     """
-    found, record = metric.read(evidence, percentile), evidence.record
-    if isinstance(found, Missing) or record.trust != "untrusted":
-        return found
-    doubts = checks.doubts(record, metric.of)
+    doubts = checks.doubts(evidence.record, metric.of)
     if others := tuple(doubt for doubt in doubts if doubt.check != "latency_moved"):
         return Doubtful(others)
-    factor = checks.swing(record) if doubts else 1.0
+    found = metric.read(evidence, percentile)
+    if not doubts:
+        return found
+    factor = checks.swing(evidence.record)
+    if isinstance(found, Missing):
+        return replace(found, exceeds=found.exceeds / factor if found.exceeds is not None else None)
     return Figure(found.value, min(found.low, found.value / factor), max(found.high, found.value * factor))
 
 

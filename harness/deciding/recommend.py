@@ -206,7 +206,7 @@ def choose(fits: Sequence[Candidate], question: Question) -> tuple[Candidate | N
             "accuracy unknown: nothing measured it, so this says which is cheapest, not which is good enough"
         )
     if (word := _CAREFUL.get(pick.evidence.record.trust or "")) is not None:
-        seen = "; ".join(f.seen for f in pick.evidence.record.findings)
+        seen = "; ".join(f.seen for f in pick.evidence.record.findings if f.level != "trusted")
         reasons.append(f"{word}: {seen}")
     return pick, tuple(reasons)
 

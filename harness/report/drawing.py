@@ -50,7 +50,7 @@ class Domain:
         import altair as alt
 
         colours = [PALETTE[i % len(PALETTE)] for i in range(len(self.runtimes))]
-        shown = alt.Legend(title=None, orient="top", columns=_columns()) if legend else None
+        shown = alt.Legend(title=None, orient="top", columns=4) if legend else None
         return alt.Color(
             "runtime:N", scale=alt.Scale(domain=list(self.runtimes), range=colours), legend=shown, title="runtime"
         )
@@ -60,18 +60,9 @@ class Domain:
         import altair as alt
 
         shown = (
-            alt.Legend(title=None, orient="top", columns=_columns(), symbolFillColor="currentColor")
-            if len(self.precisions) > 1
-            else None
+            alt.Legend(title=None, orient="top", symbolFillColor="currentColor") if len(self.precisions) > 1 else None
         )
         return alt.Shape("precision:N", scale=alt.Scale(domain=list(self.precisions)), legend=shown)
-
-
-def _columns() -> Any:
-    """Of a legend above a chart: as many as a phone's width holds, or four."""
-    import altair as alt
-
-    return alt.ExprRef("width < 420 ? 2 : 4")
 
 
 class Sheet:

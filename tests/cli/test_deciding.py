@@ -129,6 +129,11 @@ def test_a_dry_run_shows_the_cells(desk: Path) -> None:
 def test_an_older_run_without_raw_samples_is_inconclusive(tmp_path: Path) -> None:
     shutil.copytree(RUN, tmp_path / "run")
     (tmp_path / "run" / store.SAMPLES).unlink()
+    file = tmp_path / "run" / store.RECORDS
+    records = [json.loads(line) for line in file.read_text().splitlines()]
+    for latency in (latency for record in records for latency in record["latency"].values()):
+        latency["intervals_ns"] = {}  # as records of before they were kept
+    file.write_text("".join(json.dumps(record) + "\n" for record in records))
     said = _call(validate, _targets(tmp_path, "{latency: 60ms}"), str(tmp_path / "run"))
     assert (said.exit_code, "keeps no raw samples" in said.output) == (2, True)
 
@@ -138,7 +143,7 @@ def test_an_older_run_without_raw_samples_is_inconclusive(tmp_path: Path) -> Non
 
 def test_a_recommendation_from_the_run_of_the_repository() -> None:
     said = _call(
-        recommend, RUN, "--max-latency", "10ms", "--percentile", "p90", "--max-memory", "150MB", "--explain", "vit*"
+        recommend, RUN, "--max-latency", "10ms", "--percentile", "p90", "--max-memory", "160MB", "--explain", "vit*"
     )
     assert said.exit_code == 0, said.output
     assert "First choice: mobilenetv3_large_100 ort_cpu fp32 b1 (accuracy unknown)" in said.output
