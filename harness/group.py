@@ -204,7 +204,7 @@ class _Part:
         self._records[key] = record = replace(record, verification=verification)
         if not verification.passed:
             raise OpenFailed(
-                f"wrong output: {verification.reason}",
+                verification.reason,
                 "no latency is published of it; see --tolerance in the README",
             )
         say("warm", cell)
