@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from harness.explaining import tensor_match
 from harness.explaining.tensor_match import Tensor
@@ -30,6 +31,19 @@ def test_other_names_are_aligned_by_operator_and_shape() -> None:
     assert _pairs(first, second) == [
         ("conv2d", "/c/Conv", "order"), ("relu", "/r/Relu", "order"), ("conv2d_1", "/d/Conv", "order"),
     ]  # fmt: skip
+
+
+def test_a_relu_that_a_quantiser_took_out_is_what_comes_back_from_int8() -> None:
+    """onnxruntime gives the convolution the Relu's name, because the range that it is quantised to cuts off the same."""
+    first = _chain(("conv", "Conv", 4), ("relu", "Relu", 4), ("out", "Gemm", 2))
+    made = _chain(
+        ("relu", "Conv", 4), ("relu_q", "QuantizeLinear", 4), ("relu_dq", "DequantizeLinear", 4), ("out", "Gemm", 2)
+    )
+    second = [made[0], made[1], replace(made[2], restores="relu"), made[3]]
+    assert _pairs(first, second)[-2:] == [("relu", "relu_dq", "name"), ("out", "out", "name")]
+    assert ("relu", "relu_dq", "name") in [(b, a, by) for a, b, by in _pairs(second, first)]
+    same = [replace(first[1], kind="Conv"), first[2]]
+    assert _pairs(same, second)[0] == ("relu", "relu", "name"), "where the operator is the same, nothing was taken out"
 
 
 def test_a_name_that_comes_again_elsewhere_is_not_trusted() -> None:

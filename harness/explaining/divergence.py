@@ -182,11 +182,13 @@ def _read_small(model: Any, folder: Path) -> None:
 
 def _tensors(model: Any) -> Iterator[Tensor]:
     """What the nodes make, in the order of the file."""
+    quantised = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "QuantizeLinear"}
     for number, node in enumerate(model.graph.node):
+        restores = quantised.get(node.input[0], "") if node.op_type == "DequantizeLinear" else ""
         for name in node.output:
             if name:
                 label = node.name or f"{node.op_type} (node {number})"
-                yield Tensor(name, node.op_type, label, tuple(filter(None, node.input)), ())
+                yield Tensor(name, node.op_type, label, tuple(filter(None, node.input)), (), restores)
 
 
 def _feeds(

@@ -23,6 +23,8 @@ class Tensor:
     inputs: tuple[str, ...]
     """Tensors that the node takes."""
     shape: tuple[int, ...]
+    restores: str = ""
+    """Of what a DequantizeLinear makes: the tensor that was quantised before it."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,20 @@ def match(first: Sequence[Tensor], second: Sequence[Tensor]) -> list[Pair]:
     """Pairs in the first graph's order.
 
     Names count where the shape agrees and the order of execution too (exporters number tensors, so that a name can come
-    again elsewhere). Between two that are matched so, the rest is aligned by operator and shape.
+    again elsewhere). A quantiser takes a Relu out, whose name its input then has, because the range that it quantises to cuts
+    off the same: where operators differ, the tensor that comes back from int8 is the one of that name. Between two that are
+    matched so, the rest is aligned by operator and shape.
     """
     places = {tensor.name: i for i, tensor in enumerate(second)}
-    named = [
-        (i, places[t.name]) for i, t in enumerate(first) if t.name in places and t.shape == second[places[t.name]].shape
-    ]
+    back = _dequantised(first), _dequantised(second)
+    named = []
+    for i, tensor in enumerate(first):
+        pair = (i, places[tensor.name]) if tensor.name in places else None
+        if pair is not None and tensor.kind != second[pair[1]].kind:
+            pair = back[0].get(tensor.name, pair[0]), back[1].get(tensor.name, pair[1])
+        if pair is not None and first[pair[0]].shape == second[pair[1]].shape:
+            named.append(pair)
+    named.sort()
     anchors = _increasing(named)
     pairs = [Pair(first[i], second[j], "name") for i, j in anchors]
     bounds = [(-1, -1), *anchors, (len(first), len(second))]
@@ -51,6 +61,11 @@ def match(first: Sequence[Tensor], second: Sequence[Tensor]) -> list[Pair]:
         pairs += _aligned(first[i + 1 : k], second[j + 1 : m])
     order = {tensor.name: i for i, tensor in enumerate(first)}
     return sorted(pairs, key=lambda pair: order[pair.first.name])
+
+
+def _dequantised(tensors: Sequence[Tensor]) -> Mapping[str, int]:
+    """By tensor that is quantised: the place of the one that comes back from it."""
+    return {tensor.restores: i for i, tensor in enumerate(tensors) if tensor.restores}
 
 
 def _aligned(first: Sequence[Tensor], second: Sequence[Tensor]) -> Iterator[Pair]:
