@@ -23,6 +23,8 @@ _FIELDS = 12
 """Of the grid for many cells: coarser than a scatter plot's, which is what a page is read for first."""
 _ALIKE = 1.05
 """Ceilings of one name within this factor are one line: they were measured twice."""
+_NAMED = 1.3
+"""How far up a slope its name stands."""
 _HEADERS = ("backbone", "runtime", *roofline.HEADERS[4:])
 
 
@@ -186,7 +188,8 @@ def _lines(frame: _Frame) -> tuple[list[Mapping[str, Any]], list[Mapping[str, An
         begin = max(frame.across[0], frame.up[0] * 1e9 / slope.per_s)
         ends = [(begin, begin * slope.per_s), (top / slope.per_s, top)]
         lines += _line(f"slope {slope.per_s}", ends)
-        names.append(_name(f"{slope.name} {giga(slope.per_s)} GB/s", begin, begin * slope.per_s, "left"))
+        named = begin * _NAMED  # a name at the very end of a slope would lie over the axis
+        names.append(_name(f"{slope.name} {giga(slope.per_s)} GB/s", named, named * slope.per_s, "left"))
     for flat in frame.flats:
         lines += _line(
             f"flat {flat.name} {flat.per_s}", [(flat.per_s / steepest, flat.per_s), (frame.across[1], flat.per_s)]

@@ -182,6 +182,26 @@ def test_the_names_of_ceilings_stay_inside_the_chart(page: Any, width: int) -> N
     assert len(named) >= 3 and all(named.values()), named
 
 
+@pytest.mark.parametrize("width", [1280, 390])
+def test_legends_are_as_narrow_as_their_charts(page: Any, width: int) -> None:
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    _emulate(page, width, "light")
+    page.refresh()
+    WebDriverWait(page, 120).until(lambda b: b.execute_script("return document.documentElement.dataset.ready"))
+    script = """
+      return [...document.querySelectorAll('.chart')].flatMap((chart) => {
+        const place = chart.getBoundingClientRect();
+        return [...chart.querySelectorAll('g.role-legend text')].map((text) => {
+          const box = text.getBoundingClientRect();
+          return [text.textContent, box.left >= place.left && box.right <= place.right + 1 && box.top >= place.top - 1];
+        });
+      });
+    """
+    entries = page.execute_script(script)
+    assert len({name for name, _ in entries}) >= 3 and all(inside for _, inside in entries), entries
+
+
 def test_a_name_runs_nothing(page: Any) -> None:
     assert page.find_elements("xpath", "//b[contains(., 'x')]") == []
     assert "</script><b>x" in page.find_element("id", "listing").get_attribute("textContent")

@@ -16,8 +16,17 @@
     document.head.append(library);
     for (const [number, spec] of specs.entries()) {
       const options = { actions: false, renderer: "svg", config, tooltip: { theme: "page" } };
-      await vegaEmbed(element(`chart-${number}`), spec, options);
+      const place = element(`chart-${number}`);
+      wrapLegends(spec, Math.max(1, Math.floor(place.clientWidth / 130)));
+      await vegaEmbed(place, spec, options);
     }
+  }
+
+  // Vega lets a legend that is wider than its chart run out of it.
+  function wrapLegends(part, columns) {
+    if (!part || typeof part !== "object") return;
+    if (part.legend?.columns > columns) part.legend.columns = columns;
+    for (const [name, inner] of Object.entries(part)) if (name !== "datasets") wrapLegends(inner, columns);
   }
 
   async function makeTable() {
