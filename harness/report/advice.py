@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 SCHEMA = 1
 _MOST = 12
 """Cells that could not be judged, shown before the rest is only counted."""
+_WIDE = 120
+"""Columns from which a row of the front takes one line."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def show_text(console: Console, advice: Advice) -> None:
     _print(console, told(answer))
     if answer.front:
         console.print()
-        console.print(_table(answer))
+        console.print(_table(answer, console.width))
     for title, lines in sections(advice):
         console.print(title, style="bold")
         _print(console, lines)
@@ -117,22 +119,33 @@ def _print(console: Console, lines: Iterable[str]) -> None:
         console.print(Padding(Text(f"· {line.strip()}"), (0, 0, 0, 2 + indent)))
 
 
-def _table(answer: Recommendation) -> Table:
+def _table(answer: Recommendation, width: int) -> Table:
+    """The front; on a narrow terminal, runtimes and intervals stand below what they belong to."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
+    shown = _shown_axes(answer)
+    narrow = width < _WIDE
     axes = ", ".join(answer.question.words(axis) for axis in answer.front_axes)
-    table = Table(title=f"Pareto front of {axes}", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("cell", no_wrap=True)
-    for axis in _shown_axes(answer):
-        table.add_column(answer.question.words(axis), justify="right")
-    table.add_column("verdict")
+    table = Table(
+        title=f"Pareto front of {axes}", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 0 if narrow else 1),
+        pad_edge=False,
+    )  # fmt: skip
+    table.add_column("")
+    table.add_column("cell", no_wrap=not narrow, overflow="fold")
+    for axis in shown:
+        table.add_column(answer.question.words(axis), justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
     for c in _front(answer):
-        words = [show(c, axis, answer.question) for axis in _shown_axes(answer)]
+        title = c.title
+        words = [show(c, axis, answer.question) for axis in shown]
+        if narrow:
+            title = title.replace(" ", "\n  ", 1)
+            words = [word.replace(" [", "\n[", 1) for word in words]
         style = "bold" if c is answer.pick else ""
-        mark = "→ " if c is answer.pick else "  "
-        table.add_row(Text(mark + c.title), *map(Text, words), Text(c.evidence.record.trust or "–"), style=style)
+        verdict = Text(c.evidence.record.trust or "–")
+        table.add_row("→" if c is answer.pick else "", Text(title), *map(Text, words), verdict, style=style)
     return table
 
 

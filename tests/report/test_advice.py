@@ -37,6 +37,14 @@ def test_text_has_the_pick_the_front_and_the_rest() -> None:
         assert word in said, said
 
 
+def test_a_narrow_terminal_gets_whole_words() -> None:
+    screen = io.StringIO()
+    advice.show_text(Console(file=screen, width=80), _advice("mobilenetv3_large_100", "b"))
+    table = screen.getvalue().split("Pareto front")[1].split("Runners-up")[0]
+    assert "…" not in table and max(map(len, table.splitlines())) <= 80
+    assert "→ mobilenetv3_large_100" in table and "\n     ort_cpu fp32 b1" in table, table
+
+
 def test_markdown_holds_no_markup_of_a_name() -> None:
     made = advice.markdown(_advice(NASTY, "b"))
     assert "</script>" not in made
