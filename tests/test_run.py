@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness import cache, codec, core_to_core, plan, run, spec, store
+from harness import cache, codec, core_to_core, group, plan, run, spec, station, store
 from harness.catalog import Catalog
 from harness.errors import StoreFailed
 from harness.launch import Worker
@@ -230,6 +230,19 @@ def test_processes_are_fresh_and_their_samples_told_apart(tmp_path: Path) -> Non
     _carry_out(tmp_path, _plan(tmp_path, ["ort_cpu", _fake()], processes=3))
     samples = list(store.read_samples(tmp_path / "run"))
     assert {s.process for s in samples} == {0, 1, 2}
+
+
+def test_what_was_opened_first_is_opened_last_the_next_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    worker_for = station.worker_for
+
+    def noted(cell: Cell, log: Path) -> Worker:
+        opened.append(cell.runtime)
+        return worker_for(cell, log)
+
+    monkeypatch.setattr(group, "worker_for", noted)
+    _carry_out(tmp_path, _plan(tmp_path, ["ort_cpu", _fake()], processes=3))
+    assert opened == ["ort_cpu", "fake", "fake", "ort_cpu", "ort_cpu", "fake"]
 
 
 def test_a_group_that_does_not_fit_in_memory_is_split_and_each_part_has_the_baseline(
