@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from harness import checks, intervals, stats
+from harness.checks import Of
 from harness.deciding.evidence import Evidence, accuracy_of
 from harness.probes.energy import energy_j_per_inference
-from harness.record import Finding
+from harness.record import Finding, Record
 from harness.units import show_bytes, show_count, show_ms, show_seconds
 
 SAFETY = 1.2
@@ -92,16 +93,20 @@ def read(metric: Metric, evidence: Evidence, percentile: str) -> Figure | Missin
     A latency that only moved is no single number, but the range in which it moved is known: the figure has that range,
     so that a limit far from it is decided all the same. Whatever else makes it untrusted makes it `Doubtful`.
     """
-    doubts = checks.doubts(evidence.record, metric.of)
-    if others := tuple(doubt for doubt in doubts if doubt.check != "latency_moved"):
-        return Doubtful(others)
+    if doubts := unusable(evidence.record, metric.of):
+        return Doubtful(doubts)
     found = metric.read(evidence, percentile)
-    if not doubts:
+    if not checks.doubts(evidence.record, metric.of):
         return found
     factor = checks.swing(evidence.record)
     if isinstance(found, Missing):
         return replace(found, exceeds=found.exceeds / factor if found.exceeds is not None else None)
     return Figure(found.value, min(found.low, found.value / factor), max(found.high, found.value * factor))
+
+
+def unusable(record: Record, of: Of) -> tuple[Finding, ...]:
+    """Why no figure of a kind may be judged; a latency that only moved is judged by the range in which it did."""
+    return tuple(doubt for doubt in checks.doubts(record, of) if doubt.check != "latency_moved")
 
 
 def in_words(metric: Metric, figure: Figure) -> str:

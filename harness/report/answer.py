@@ -74,7 +74,14 @@ def _row(c: Candidate, found: Recommendation, axes: Sequence[Axis], members: Seq
     best = ["first choice"] if c is found.pick else []
     best += [found.question.words(axis) for axis in axes if _leads(c, axis, found.front)]
     figures = (point.accuracy_words if axis == "accuracy" else show(c, axis, found.question) for axis in axes)
-    return (point.title, *figures, point.speedup_words, point.verdict, ", ".join(best) or "–")
+    words = (_breaking_once(word) for word in (*figures, point.speedup_words))
+    return (point.title, *words, point.verdict, ", ".join(best) or "–")
+
+
+def _breaking_once(words: str) -> str:
+    """A figure that breaks before its interval or its remark, and nowhere else."""
+    kept = words.replace(" ", "\N{NO-BREAK SPACE}")
+    return kept.replace("\N{NO-BREAK SPACE}[", " [").replace("\N{NO-BREAK SPACE}(", " (")
 
 
 def _leads(c: Candidate, axis: Axis, front: Sequence[Candidate]) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from harness.deciding import evidence
 from harness.deciding.evidence import Accuracy, Evidence
+from harness.deciding.figures import unusable
 from harness.deciding.pareto import Direction, front
 from harness.record import Interval, Record, Roofline, Run
 from harness.report.content import Reported
@@ -46,6 +47,8 @@ class Point:
     """Reasons of a failure or of a doubt; empty where there are none."""
     control: bool
     baseline: bool
+    doubtful: bool = False
+    """Whether its latency is none to choose by. `verdict` is of all figures: a speed-up may be in doubt alone."""
     latency_ms: float | None = None
     latency_interval: tuple[float, float] | None = None
     p90_ms: float | None = None
@@ -82,8 +85,8 @@ class Point:
 
     @property
     def eligible(self) -> bool:
-        """Whether a choice may fall on it: measured, not untrusted, and no twin of another cell."""
-        return self.measured and self.verdict != "untrusted" and not self.control
+        """Whether a choice may fall on it: measured, with a latency that can be judged, and no twin of another cell."""
+        return self.measured and not self.doubtful and not self.control
 
     @property
     def latency_words(self) -> str:
@@ -194,7 +197,7 @@ def _point(number: int, machine: str, record: Record, known: Evidence | None) ->
         variant=cell.title.replace(f" b{cell.batch}", "" if cell.batch == 1 else f" b{cell.batch}", 1),
         runtime=cell.runtime, precision=cell.precision, batch=cell.batch, device=cell.device,
         verdict=(record.trust or "ok") if ok else record.outcome.replace("_", " "), why=_why(record),
-        control=bool(cell.label), baseline=record.is_baseline,
+        control=bool(cell.label), baseline=record.is_baseline, doubtful=bool(unusable(record, "latency")),
         latency_ms=compute.median_ns / 1e6 if ok and compute else None,
         p90_ms=_ms(percentiles.get("p90")), p99_ms=_ms(percentiles.get("p99")),
         end_to_end_ms=end.median_ns / 1e6 if ok and end else None,

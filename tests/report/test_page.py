@@ -17,7 +17,7 @@ import pytest
 
 from harness import store
 from harness.errors import MissingLibrary, StoreFailed
-from harness.record import AccuracyNote, Record
+from harness.record import AccuracyNote, Finding, Record
 from harness.report import content, html, listing, points, roofs, thinning
 from tests import making, reporting
 
@@ -262,6 +262,18 @@ def test_columns_that_say_nothing_are_left_out() -> None:
     assert "accuracy" not in titles
     assert "batch" not in titles
     assert "latency ms" in titles
+
+
+@pytest.mark.parametrize(
+    "check, on_front",
+    [("wide_interval", True), ("latency_moved", True), ("throttled", False), ("control_failed", False)],
+)
+def test_a_doubt_keeps_a_cell_from_the_front_where_it_is_of_its_latency(check: str, on_front: bool) -> None:
+    doubt = Finding(check, "untrusted", "seen", "advice")
+    cell = points.of(
+        [content.Reported(making.run(), (replace(making.record(), trust="untrusted", findings=(doubt,)),))]
+    )
+    assert bool(points.best(cell)) is on_front
 
 
 def test_cells_that_lie_together_become_one_mark_and_none_is_lost() -> None:
