@@ -58,7 +58,7 @@ class OnnxInt8(Exporter):
             hint = f"leave it in fp32: -o 'onnx_int8.exclude=[\"{node.name}\"]'" if node else "see the log"
             raise ExportFailed(f"onnxruntime's quantiser failed{where}: {first_line(error)}", hint) from error
         source_file.unlink()
-        return _checked(onnx_export(file, want.batch, source), file, inference)
+        return _checked(onnx_export(file, want.batch, source), file, inference, 7 if options["reduce_range"] else 8)
 
 
 def _one_of(known: dict[str, str], name: str, given: object) -> str:
@@ -71,7 +71,7 @@ def _names(given: Any) -> list[str]:
     return [given] if isinstance(given, str) else list(given)
 
 
-def _checked(export: Export, file: Path, inference: str) -> Export:
+def _checked(export: Export, file: Path, inference: str, weight_bits: int) -> Export:
     """Refuse a graph in which nothing was quantised; count what was."""
     from dataclasses import replace
 
@@ -81,4 +81,5 @@ def _checked(export: Export, file: Path, inference: str) -> Export:
     quantised = sum(node.op_type == "QuantizeLinear" for node in nodes)
     if not quantised:
         raise ExportFailed("the quantiser quantised nothing", "do `operators` and `exclude` leave anything?")
-    return replace(export, details={**export.details, "quantized_tensors": quantised, "shape_inference": inference})
+    found = {"quantized_tensors": quantised, "shape_inference": inference, "weight_bits": weight_bits}
+    return replace(export, details={**export.details, **found})

@@ -26,6 +26,7 @@ from runtimes._onnx_file import content
 from runtimes._ort_open import create, session_options, tasks
 from runtimes._ort_profile import deciding, heavy_layers, profiled
 from runtimes._ort_provider import CPU, Providers, absent, differing, placed_operators, told_options, untold
+from runtimes._vnni import vnni
 
 if TYPE_CHECKING:
     from harness.api import Array
@@ -137,10 +138,10 @@ class OnnxRuntimeSession(Session):
         )
 
     def _settings(self, operators: Mapping[str, Mapping[str, int]]) -> Mapping[str, JSON]:
-        """Of another provider than the CPU's: the operators it left to others, and the options that it does not tell."""
+        """The CPU's: whether it multiplies int8 without overflow. Another's: what it left to others or does not tell."""
         first, asked = self._providers[0]
         if first == CPU:
-            return {}
+            return {"vnni": has} if (has := vnni()) is not None else {}
         left = {name: dict(counts) for name, counts in operators.items() if name != first}
         unknown: list[JSON] = [*untold(asked, self._told.get(first, {}))]
         unknown = [name for name in unknown if name != plugin.KIND]  # which is ours, and held by opening

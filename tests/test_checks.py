@@ -10,8 +10,8 @@ from dataclasses import replace
 import pytest
 
 from harness import checks, schedule, summary
-from harness.model import JSON, OutputError, Warmup
-from harness.record import Record, Rules, Speedup
+from harness.model import JSON, Facts, OutputError, Precision, Warmup
+from harness.record import ArtifactNote, Record, Rules, Speedup
 from harness.schedule import Trace
 from harness.verify import DEFAULTS, judge
 from tests import making
@@ -118,6 +118,25 @@ def test_an_artifact_that_only_just_passes_is_told(rel_l2: float, median: float,
     said = [finding for finding in findings if finding.check == "near_tolerance"]
     assert (trust, len(said)) == (level, level == "caution")
     assert all("logits" in finding.seen and "accuracy" in finding.advice for finding in said)
+
+
+@pytest.mark.parametrize(
+    "precision, vnni, bits, told",
+    [
+        ("int8", False, 8, True), ("int8", False, 7, False), ("int8", True, 8, False),
+        ("int8", None, 8, False), ("fp32", False, 8, False),
+    ],
+)  # fmt: skip
+def test_int8_weights_that_can_overflow_are_told(
+    precision: Precision, vnni: bool | None, bits: int, told: bool
+) -> None:
+    cell = replace(making.FAST, precision=precision)
+    note = ArtifactNote("onnx", precision, "0" * 64, ("onnx_dynamo", "onnx_int8"), (), {"weight_bits": bits})
+    settings: dict[str, JSON] = {} if vnni is None else {"vnni": vnni}
+    record = replace(making.record(cell), artifact=note, facts=Facts(precision, "cpu", settings=settings))
+    found = [finding for finding in checks.judge(record, RULES)[1] if finding.check == "int8_saturates"]
+    assert [finding.level for finding in found] == ["caution"] * told
+    assert all("reduce_range=true" in finding.advice for finding in found)
 
 
 def test_every_check_is_found_by_the_name_of_its_findings() -> None:

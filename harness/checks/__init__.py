@@ -64,6 +64,7 @@ CHECKS: Mapping[str, Check] = _table(
     (surroundings.unknown, _TIMED),
     (execution.random_weights, ()),
     (execution.near_tolerance, ()),
+    (execution.int8_saturates, ()),
     (execution.partly_int8, ("latency", "speedup")),
     (execution.provider_fallback, ("latency", "speedup")),
     (execution.precision_unproven, ("latency", "speedup")),

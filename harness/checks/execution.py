@@ -38,6 +38,20 @@ def near_tolerance(record: Record, rules: Rules) -> Seen | None:
     return Seen("caution", seen, "backbench accuracy measures what that costs, backbench diff where it begins")
 
 
+def int8_saturates(record: Record, rules: Rules) -> Seen | None:
+    """ONNX Runtime clamps sums of int8 products to 16 bits where the CPU has no VNNI: 5 points of accuracy, in one net."""
+    no_vnni = record.facts is not None and record.facts.settings.get("vnni") is False
+    details = record.artifact.details if record.artifact is not None else {}
+    if record.cell.precision != "int8" or not no_vnni or details.get("weight_bits") == 7:
+        return None
+    seen = "this CPU has no VNNI, where ONNX Runtime's sums of products with 8-bit weights can overflow"
+    return Seen(
+        "caution",
+        seen,
+        "-o onnx_int8.reduce_range=true takes 7 bits; backbench accuracy tells what either costs",
+    )
+
+
 def provider_fallback(record: Record, rules: Rules) -> Seen | None:
     """Nodes that the provider which was asked for left to another: each may cost a copy there and back."""
     facts = record.facts

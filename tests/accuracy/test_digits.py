@@ -16,11 +16,15 @@ from harness.accuracy.answers import Answers
 from harness.model import PRECISIONS, Backbone
 from harness.preprocess import DataConfig
 from harness.report import accuracy as report
+from runtimes._vnni import vnni
 from tests import digits, making, nets
 from tests.accuracy.measuring import measure, plan_of
 from tests.digits import Digits
 
 OVERRIDES: Mapping[str, Any] = {"mean": (digits.MEAN,), "std": (digits.STD,), "crop_pct": 1.0}
+
+SEVEN_BITS = vnni() is False
+"""Whether ONNX Runtime needs weights of 7 bits here: with 8 it loses 2 to 5 points on a CPU without VNNI."""
 
 
 def offered() -> list[str]:
@@ -32,7 +36,10 @@ def offered() -> list[str]:
 def test_every_runtime_and_precision_that_is_here_keeps_the_digits_accuracy(
     trained: Digits, artifacts: str, tmp_path: Path
 ) -> None:
-    made = plan_of(digits.MODEL, str(trained.checkpoint), runtimes=offered(), precisions=list(PRECISIONS))
+    asked: dict[str, Any] = {"runtimes": offered(), "precisions": list(PRECISIONS)}
+    made = plan_of(
+        digits.MODEL, str(trained.checkpoint), **asked, exporters={"onnx_int8": {"reduce_range": SEVEN_BITS}}
+    )
     records = measure(made, trained.images, artifacts, tmp_path / "out", overrides=OVERRIDES)
     here = [record for record in records if record.outcome != "unsupported"]
     assert {"torch_eager", "ort_cpu", "openvino"} & set(offered()) <= {record.cell.runtime for record in here}
@@ -128,7 +135,8 @@ def quantised(source: Path, target: Path, images: Any) -> Path:
         def get_next(self) -> Any:
             return next(self.left, None)
 
-    quantize_static(str(source), str(target), Reader(), quant_format=QuantFormat.QDQ, per_channel=True)
+    form = QuantFormat.QDQ
+    quantize_static(str(source), str(target), Reader(), quant_format=form, per_channel=True, reduce_range=SEVEN_BITS)
     return target
 
 
