@@ -172,7 +172,9 @@ class Asked:
         if not record.is_baseline:
             details = station.ready.artifact.details
             lost = answers.drop(mine, baseline) if baseline is not None else None
-            return checks.of_drop(cell, mine, baseline, lost, record.verification, details) if lost and baseline else []
+            if lost is None or baseline is None:
+                return []
+            return checks.of_drop(cell, mine, baseline, lost, record.verification, details, record.facts)
         size = wanted.config.input_size[1]
         known = published.find(cell.backbone.name, size) if cell.backbone.weights == "pretrained" else None
         return [

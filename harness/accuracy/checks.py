@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from harness.accuracy import answers
 from harness.accuracy.answers import Answers
 from harness.accuracy.record import Drop
-from harness.model import JSON, Cell, Precision, Trust, Verification
+from harness.checks.execution import overflows
+from harness.model import JSON, Cell, Facts, Precision, Trust, Verification
 from harness.preprocess import DataConfig
 from harness.record import Finding
 
@@ -155,7 +156,7 @@ def _renamed(here: Answers) -> float:
 
 def of_drop(
     cell: Cell, here: Answers, baseline: Answers, drop: Drop, verification: Verification | None,
-    details: Mapping[str, JSON],
+    details: Mapping[str, JSON], facts: Facts | None = None,
 ) -> list[Finding]:  # fmt: skip
     """Whether the artifact is right less often than the baseline beyond chance, and what the evidence points at."""
     loss = drop.top1
@@ -167,7 +168,11 @@ def of_drop(
         f"({-loss.high * 100:.1f} to {-loss.low * 100:.1f}; {drop.lost} lost, {drop.gained} gained, p {_p(drop.p)})"
     )
     evidence = _collapse(here, baseline) + _reference(verification) + _calibration(cell.precision, details)
-    return [Finding("accuracy drop", level, "; ".join([seen, *evidence]), _REMEDY[cell.precision])]
+    remedy = _REMEDY[cell.precision]
+    if overflows(cell.precision, facts, details):
+        evidence.append("this CPU has no VNNI, so 8-bit weights can overflow")
+        remedy = f"-o onnx_int8.reduce_range=true takes weights of 7 bits; {remedy}"
+    return [Finding("accuracy drop", level, "; ".join([seen, *evidence]), remedy)]
 
 
 def _collapse(here: Answers, baseline: Answers) -> list[str]:

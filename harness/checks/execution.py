@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from harness.checks.reading import Seen
-from harness.model import Trust
+from harness.model import JSON, Facts, Precision, Trust
 from harness.record import Record, Rules
 
 
@@ -38,17 +38,24 @@ def near_tolerance(record: Record, rules: Rules) -> Seen | None:
     return Seen("caution", seen, "backbench accuracy measures what that costs, backbench diff where it begins")
 
 
+def overflows(precision: Precision, facts: Facts | None, details: Mapping[str, JSON]) -> bool:
+    """Whether int8 products can overflow: ONNX Runtime clamps sums of two to 16 bits where an x86 CPU has no VNNI."""
+    return (
+        precision == "int8"
+        and facts is not None
+        and facts.settings.get("vnni") is False
+        and details.get("weight_bits") != 7  # whose products fit
+    )
+
+
 def int8_saturates(record: Record, rules: Rules) -> Seen | None:
-    """ONNX Runtime clamps sums of int8 products to 16 bits where the CPU has no VNNI: 5 points of accuracy, in one net."""
-    no_vnni = record.facts is not None and record.facts.settings.get("vnni") is False
+    """What 8-bit weights cost where they overflow is for accuracy to say: in one net it was 5 points (docs/precision.md)."""
     details = record.artifact.details if record.artifact is not None else {}
-    if record.cell.precision != "int8" or not no_vnni or details.get("weight_bits") == 7:
+    if not overflows(record.cell.precision, record.facts, details):
         return None
     seen = "this CPU has no VNNI, where ONNX Runtime's sums of products with 8-bit weights can overflow"
     return Seen(
-        "caution",
-        seen,
-        "-o onnx_int8.reduce_range=true takes 7 bits; backbench accuracy tells what either costs",
+        "caution", seen, "-o onnx_int8.reduce_range=true takes 7 bits; backbench accuracy tells what either costs"
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 from harness.accuracy import answers, checks
 from harness.accuracy.answers import Answers
 from harness.accuracy.checks import Probe
-from harness.model import JSON
+from harness.model import JSON, Facts
 from harness.preprocess import DataConfig
 from tests.making import FAST
 
@@ -79,6 +79,15 @@ def test_an_artifact_that_collapsed_says_so_with_its_calibration() -> None:
     assert "100% of all images are put into class 3" in found.seen
     assert "calibrated with images 64, source generated, method MinMax" in found.seen
     assert "--calib" in found.advice
+
+
+@pytest.mark.parametrize("bits, told", [(8, True), (7, False)])
+def test_a_drop_where_8_bit_weights_overflow_names_them_first(bits: int, told: bool) -> None:
+    base = random_answers(1.0)
+    mine = Answers(base.labels, tuple(((label + 1) % 10,) for label in base.labels[:100]) + base.top[100:])
+    cell, facts = replace(FAST, precision="int8"), Facts("int8", "cpu", settings={"vnni": False})
+    (found,) = checks.of_drop(cell, mine, base, answers.drop(mine, base), None, {"weight_bits": bits}, facts)
+    assert ("VNNI" in found.seen, found.advice.startswith("-o onnx_int8.reduce_range=true")) == (told, told)
 
 
 def test_a_baseline_at_chance_is_untrusted() -> None:
