@@ -48,7 +48,7 @@ __all__ = [
     "JSON", "Artifact", "BackbenchError", "Clock", "Device", "Export", "ExportFailed", "Exporter", "Facts", "Format",
     "LayerTime", "MissingLibrary", "OpenFailed", "Precision", "ProfiledInference", "Request", "RunFailed", "Runtime",
     "Session", "Setup", "SourceInvalid", "TensorSpec", "Unsupported", "calibration_inputs", "companion", "first_line",
-    "load_timm", "nvidia", "onnx_export", "quiet_warnings", "usable_cpus",
+    "load_timm", "nvidia", "onnx_export", "quiet_warnings", "usable_cpus", "vnni",
 ]  # fmt: skip
 
 
@@ -220,6 +220,16 @@ def usable_cpus() -> int:
     from harness.machine import usable_cpus as count
 
     return count()
+
+
+def vnni() -> bool | None:
+    """Whether an x86 processor multiplies int8 by VNNI; None for other processors, and where Linux does not tell.
+
+    Without it ONNX Runtime's uint8 by int8 products are summed in 16 bits, and clamped.
+    """
+    from harness.machine import vnni as has
+
+    return has()
 
 
 def onnx_export(file: Path, batch: int | None, source: Artifact) -> Export:

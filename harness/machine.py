@@ -130,6 +130,12 @@ def _flags() -> list[JSON]:
     return [word for word in sorted(words) if word.startswith(_TELLING) or "vnni" in word or "bf16" in word]
 
 
+def vnni() -> bool | None:
+    """Whether an x86 processor has VNNI; None for other processors, and where Linux does not tell."""
+    words = _field("flags").split()  # of x86 alone: Arm has `Features`
+    return any(word in words for word in ("avx512_vnni", "avx_vnni")) if words else None
+
+
 @functools.cache
 def _field(name: str) -> str:
     for line in _text(Path("/proc/cpuinfo")).splitlines():

@@ -20,13 +20,13 @@ from harness.api import (
     Setup,
     Unsupported,
     first_line,
+    vnni,
 )
 from runtimes import _ort_plugin as plugin
 from runtimes._onnx_file import content
 from runtimes._ort_open import create, session_options, tasks
 from runtimes._ort_profile import deciding, heavy_layers, profiled
 from runtimes._ort_provider import CPU, Providers, absent, differing, placed_operators, told_options, untold
-from runtimes._vnni import vnni
 
 if TYPE_CHECKING:
     from harness.api import Array

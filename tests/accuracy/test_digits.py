@@ -10,20 +10,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import preprocess, registry
+from harness import machine, preprocess, registry
 from harness.accuracy import answers, checks, dataset, store
 from harness.accuracy.answers import Answers
 from harness.model import PRECISIONS, Backbone
 from harness.preprocess import DataConfig
 from harness.report import accuracy as report
-from runtimes._vnni import vnni
 from tests import digits, making, nets
 from tests.accuracy.measuring import measure, plan_of
 from tests.digits import Digits
 
 OVERRIDES: Mapping[str, Any] = {"mean": (digits.MEAN,), "std": (digits.STD,), "crop_pct": 1.0}
 
-SEVEN_BITS = vnni() is False
+SEVEN_BITS = machine.vnni() is False
 """Whether ONNX Runtime needs weights of 7 bits here: with 8 it loses 2 to 5 points on a CPU without VNNI."""
 
 
@@ -62,6 +61,16 @@ def test_every_runtime_and_precision_that_is_here_keeps_the_digits_accuracy(
             assert isinstance(watched, dict) and watched["config"]["mean"] == [digits.MEAN], "as the images are shown"
     assert all(record.reason for record in records if record.outcome == "unsupported")
     assert [r.key for r in store.read(tmp_path / "out")] == [r.key for r in records]
+
+
+@pytest.mark.skipif(not SEVEN_BITS, reason="this CPU multiplies int8 without overflow, or does not tell")
+def test_weights_that_overflow_are_caught_and_explained(trained: Digits, artifacts: str, tmp_path: Path) -> None:
+    made = plan_of(digits.MODEL, str(trained.checkpoint), precisions=["fp32", "int8"])
+    records = measure(made, trained.images, artifacts, tmp_path / "out", overrides=OVERRIDES)
+    (quantised,) = [r for r in records if r.cell.precision == "int8" and r.cell.runtime == "ort_cpu"]
+    (found,) = quantised.findings
+    assert (found.check, found.level) == ("accuracy drop", "untrusted")
+    assert "VNNI" in found.seen and found.advice.startswith("-o onnx_int8.reduce_range=true")
 
 
 def test_a_calibration_on_dim_images_is_caught_and_explained(trained: Digits, artifacts: str, tmp_path: Path) -> None:
