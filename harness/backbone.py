@@ -10,20 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness import torchvision_ops
+from harness import random_weights, torchvision_ops
 from harness.errors import BackbenchError, SourceInvalid, UnknownName, did_you_mean
-from harness.images import natural_images
 from harness.model import Artifact, Backbone, Export, TensorSpec
 from harness.onnx_file import first_line
 from harness.weights import fill, load_checkpoint, load_pretrained
 
 CONFIG, WEIGHTS = "backbone.json", "weights.pt"
-_CALIBRATION_IMAGES, _CALIBRATION_BATCHES = 16, 2
-"""A BatchNorm of vectors has one sample per image: with 16 in all, levit_128s was ill-conditioned (a relative error of
-5e-5 to 8e-5 in fp32 itself, 6e-6 with 32)."""
-_CLOSED, _ADDED = 0.1, ("bias", "token", "pos", "embed")
-_BRANCH_SCALE = 0.3
-"""Of the order that trained residual branches have; deep nets stay in range with it."""
 _SIZE_HINT = "try without --input-size: the backbone's own size always runs"
 _DATA_KEYS = ("mean", "std", "interpolation", "crop_pct", "crop_mode")
 
@@ -43,7 +36,7 @@ def make(backbone: Backbone, folder: Path) -> Export:
     shape = _input_shape(model, backbone)
     try:
         if backbone.weights == "random":
-            _make_lively(model, shape, backbone.seed)
+            random_weights.enliven(model, shape, backbone.seed)
         specs = _output_specs(model.eval(), shape)
     except (RuntimeError, ValueError, AssertionError) as error:
         size = "x".join(map(str, shape))
@@ -193,69 +186,3 @@ def _output_specs(model: Any, shape: tuple[int, int, int]) -> tuple[TensorSpec, 
     return tuple(
         TensorSpec(name, ("batch", *output.shape[1:]), "float32") for name, output in zip(named, outputs, strict=True)
     )
-
-
-# ── random weights that verify something ─────────────────────────────────────────────────────────────────────────
-
-
-def _make_lively(model: Any, shape: tuple[int, int, int], seed: int) -> None:
-    """Give weights that silence a part of the model a value, and recompute BatchNorm statistics on generated images.
-
-    Freshly initialised, deep nets' outputs collapse (efficientnet_b0: a standard deviation of 3.7e-6), heads are
-    constant, and residual branches are multiplied by 0 (ResNet's last norm of a block) or 1e-6 (layer scale), so that an
-    exporter could get a whole block wrong and every comparison would pass (METHOD 6).
-    """
-    _fill_constant_weights(model)
-    _open_branches(model)
-    _recompute_batch_norm(model, shape, seed)
-
-
-def _open_branches(model: Any) -> None:
-    """Raise the factors that are constant and next to nothing, whatever their family calls them.
-
-    `gamma`, `ls1`, `alpha`, `gain`, `weight` of a norm: told by their values, because a list of names misses NFNet and
-    ResMLP. A constant that is added (bias, token, position embedding) silences nothing.
-    """
-    import torch
-
-    for name, scale in model.named_parameters():
-        if any(part in name.rpartition(".")[2] for part in _ADDED) or not scale.numel():
-            continue
-        if scale.abs().max() < _CLOSED and scale.min() == scale.max():
-            with torch.no_grad():
-                scale.fill_(_BRANCH_SCALE)
-
-
-def _fill_constant_weights(model: Any) -> None:
-    """Some heads (and gates) are initialised to zero, so that a fresh model gives the same output for every input."""
-    import torch
-
-    generator = torch.Generator().manual_seed(0)
-    for module in model.modules():
-        weight = getattr(module, "weight", None)
-        if isinstance(module, (torch.nn.Linear, torch.nn.Conv2d)) and weight is not None and not weight.any():
-            fan_in = weight[0].numel()
-            with torch.no_grad():
-                weight.copy_(torch.randn(weight.shape, generator=generator) / fan_in**0.5)
-
-
-def _recompute_batch_norm(model: Any, shape: tuple[int, int, int], seed: int) -> None:
-    import torch
-    from torch.nn.modules.batchnorm import _BatchNorm
-
-    norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
-    if not norms:
-        return
-    model.eval()
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a cumulative average
-        norm.train()
-    images = natural_images(_CALIBRATION_IMAGES * _CALIBRATION_BATCHES, *shape, seed + 1)
-    with torch.no_grad():
-        for batch in torch.from_numpy((images - 0.45) / 0.225).split(_CALIBRATION_IMAGES):
-            model(batch)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-        norm.eval()

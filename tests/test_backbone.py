@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from harness import backbone, reference
+from harness import backbone, random_weights, reference
 from harness.errors import SourceInvalid, UnknownName
 from harness.images import natural_images
 from harness.model import Artifact, Backbone
@@ -90,6 +90,38 @@ def test_no_part_of_a_random_backbone_is_silent(name: str, size: int, tmp_path: 
         last.weight.add_(last.weight.std() * torch.randn(last.weight.shape, generator=torch.Generator().manual_seed(0)))
         changed = model(torch.from_numpy(images)).numpy()
     assert nets.rel_l2(changed, whole) > 1e-3
+
+
+def plain(depth: int) -> torch.nn.Module:
+    """Convolutions, BatchNorms and ReLUs without a shortcut: chaotic where they are random."""
+    torch.manual_seed(0)
+    layers: list[torch.nn.Module] = [torch.nn.Conv2d(3, 8, 3, padding=1)]
+    for _ in range(depth):
+        layers += [torch.nn.BatchNorm2d(8), torch.nn.ReLU(), torch.nn.Conv2d(8, 8, 3, padding=1)]
+    return torch.nn.Sequential(*layers)
+
+
+def rounding(net: torch.nn.Module) -> float:
+    """Relative L2 difference of the outputs in fp32 and in fp64."""
+    images = torch.from_numpy(natural_images(2, 3, 32, 32, 5)) - 0.45
+    with torch.inference_mode():
+        single = net(images).double()
+        double = net.double()(images.double())
+    return float((single - double).norm() / double.norm())
+
+
+def test_a_network_that_amplifies_rounding_errors_is_calmed(monkeypatch: pytest.MonkeyPatch) -> None:
+    calmed, chaotic = plain(60), plain(60)
+    random_weights.enliven(calmed, (3, 32, 32), 0)
+    monkeypatch.setattr(random_weights, "_MOST_AMPLIFIED", float("inf"))
+    random_weights.enliven(chaotic, (3, 32, 32), 0)
+    assert rounding(calmed) < rounding(chaotic) / 10
+
+
+def test_a_network_that_does_not_amplify_keeps_its_biases() -> None:
+    net = plain(3)
+    random_weights.enliven(net, (3, 32, 32), 0)
+    assert not any(m.bias.any() for m in net.modules() if isinstance(m, torch.nn.BatchNorm2d))
 
 
 def test_a_loaded_backbone_is_in_eval_mode_and_takes_any_batch(small: Artifact) -> None:

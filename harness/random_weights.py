@@ -1,0 +1,128 @@
+"""Random weights that verify something: no part of the network is silent, and rounding errors stay rounding errors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.images import natural_images
+
+_IMAGES, _BATCHES = 16, 2
+"""A BatchNorm of vectors has one sample per image: with 16 in all, levit_128s was ill-conditioned (a relative error of
+5e-5 to 8e-5 in fp32 itself, 6e-6 with 32)."""
+_CLOSED, _ADDED = 0.1, ("bias", "token", "pos", "embed")
+_BRANCH_SCALE = 0.3
+"""Of the order that trained residual branches have; deep nets stay in range with it."""
+_NUDGE = 1e-4
+"""Relative L2 size of the change of an image by which amplification is told: far over fp32's rounding (6e-8)."""
+_MOST_AMPLIFIED = 100.0
+"""Above it, fp32's own rounding in every layer comes near the tolerances of a comparison."""
+_CALM_BIAS = 1.0
+"""In standard deviations: a ReLU then passes 84 %, and a layer amplifies by 1.06 instead of 1.21."""
+
+
+def enliven(model: Any, shape: tuple[int, int, int], seed: int) -> None:
+    """Give weights that silence a part of the model a value, and recompute BatchNorm statistics on generated images.
+
+    Freshly initialised, deep nets' outputs collapse (efficientnet_b0: a standard deviation of 3.7e-6), heads are
+    constant, and residual branches are multiplied by 0 (ResNet's last norm of a block) or 1e-6 (layer scale), so that an
+    exporter could get a whole block wrong and every comparison would pass (METHOD 6).
+    """
+    _fill_constant_weights(model)
+    _open_branches(model)
+    norms = _batch_norms(model)
+    if norms:
+        images = (natural_images(_IMAGES * _BATCHES, *shape, seed + 1) - 0.45) / 0.225
+        _recompute(model, norms, images)
+        if _amplification(model, images[:1]) > _MOST_AMPLIFIED:
+            _calm(norms)
+            _recompute(model, norms, images)
+
+
+def _open_branches(model: Any) -> None:
+    """Raise the factors that are constant and next to nothing, whatever their family calls them.
+
+    `gamma`, `ls1`, `alpha`, `gain`, `weight` of a norm: told by their values, because a list of names misses NFNet and
+    ResMLP. A constant that is added (bias, token, position embedding) silences nothing.
+    """
+    import torch
+
+    for name, scale in model.named_parameters():
+        if any(part in name.rpartition(".")[2] for part in _ADDED) or not scale.numel():
+            continue
+        if scale.abs().max() < _CLOSED and scale.min() == scale.max():
+            with torch.no_grad():
+                scale.fill_(_BRANCH_SCALE)
+
+
+def _fill_constant_weights(model: Any) -> None:
+    """Some heads (and gates) are initialised to zero, so that a fresh model gives the same output for every input."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    for module in model.modules():
+        weight = getattr(module, "weight", None)
+        if isinstance(module, (torch.nn.Linear, torch.nn.Conv2d)) and weight is not None and not weight.any():
+            fan_in = weight[0].numel()
+            with torch.no_grad():
+                weight.copy_(torch.randn(weight.shape, generator=generator) / fan_in**0.5)
+
+
+# ── BatchNorm ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _batch_norms(model: Any) -> list[Any]:
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    return [module for module in model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+
+
+def _recompute(model: Any, norms: list[Any], images: Any) -> None:
+    import torch
+
+    model.eval()
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a cumulative average
+        norm.train()
+    with torch.no_grad():
+        for batch in torch.from_numpy(images).split(_IMAGES):
+            model(batch)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        norm.eval()
+
+
+def _amplification(model: Any, image: Any) -> float:
+    """How many times larger a small relative change of the image is in the outputs.
+
+    Random BatchNorm networks without shortcuts are chaotic: every ReLU amplifies by sqrt(pi / (pi - 1)), about 1.21
+    (Yang et al., A Mean Field Theory of Batch Normalization, 2019), and so is the rounding of each layer. inception_v4's
+    fp32 outputs differed from its own in fp64 by 1.1e-4. Trained networks do not.
+    """
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    given = torch.from_numpy(image)
+    noise = torch.randn(given.shape, generator=generator)
+    nudge = noise * (_NUDGE * given.norm() / noise.norm())
+    with torch.no_grad():
+        before, after = (_flat(model(one)) for one in (given, given + nudge))
+    return float((after - before).norm() / before.norm().clamp(min=1e-30)) / _NUDGE
+
+
+def _flat(outputs: Any) -> Any:
+    import torch
+
+    many = outputs if isinstance(outputs, (list, tuple)) else [outputs]
+    return torch.cat([one.flatten() for one in many])
+
+
+def _calm(norms: list[Any]) -> None:
+    """Shift what BatchNorms give upwards, so that the activations after them are passed more than cut."""
+    import torch
+
+    with torch.no_grad():
+        for norm in norms:
+            if norm.affine:
+                norm.bias += _CALM_BIAS * norm.weight.abs()
