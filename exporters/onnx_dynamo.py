@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from harness.api import (
     Artifact,
@@ -50,10 +50,24 @@ class OnnxDynamo(Exporter):
                     output_names=[spec.name for spec in source.outputs],
                     dynamic_shapes=({0: torch.export.Dim("batch")},) if dynamic else None,
                 )
+                _restore_constants(program.model.graph)
                 program.save(str(file), external_data=source.size_bytes > ONE_FILE_BYTES)
             except Exception as error:
                 raise ExportFailed(f"torch.onnx.export: {first_line(error)}", "the trace is in the log") from error
         return onnx_export(file, want.batch, source)
+
+
+def _restore_constants(graph: Any) -> None:
+    """Give back to an ONNX IR graph the constants that nodes use and it no longer holds.
+
+    onnxscript 0.7's optimiser loses the bounds of one of two clips of the same tensor (docs/known-issues): gemma4_vit.
+    """
+    for node in graph:
+        for value in node.inputs:
+            if value is None or value.const_value is None or value.producer() is not None or value.is_initializer():
+                continue
+            value.name = f"{value.name}_of_{node.name}"  # its own name is another constant's
+            graph.register_initializer(value)
 
 
 ONE_FILE_BYTES = 1_900_000_000

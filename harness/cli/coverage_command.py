@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from harness.catalog import Catalog
     from harness.coverage.campaign import Sitting, Task
     from harness.coverage.cover import Settings
-    from harness.coverage.record import Architecture, Covered, Part
+    from harness.coverage.record import Architecture, Covered, Key, Known, Part
     from harness.coverage.store import Store
 
 _DEFAULT_RUNTIMES = ("ort_cpu", "openvino")
@@ -80,7 +80,7 @@ _SHARE_OF_MEMORY = 0.8
 @click.option(
     "--table",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Also put the records into the table in this folder.",
+    help="Also put the records into the table in this folder; with --resume, what it has of the same versions is done.",
 )
 @click.option("--dry-run", is_flag=True, help="Print what would be covered; start nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the records as JSON.")
@@ -111,20 +111,27 @@ def command(
     known = catalog.load(cache.root())
     architectures = _architectures(known, models)
     tasks = campaign.wanted(architectures, parts or ("classifier", "features"), int(max_params) if max_params else None)
+    tabled = _tabled(table, chosen) if resume else {}
     if dry_run:
-        _show_plan(campaign.left(tasks, store.read(out), chosen, again), len(tasks))
+        _show_plan(campaign.left(tasks, _known(tabled, store.read(out)), chosen, again), len(tasks))
         return
     opened = store.Store.open(out, resume)
     sitting = campaign.Sitting(jobs or _jobs(), limit, seconds)
     settings = _settings(chosen, device, sitting.jobs, threads, each_time, each_memory, out)
-    _carry_out(opened, tasks, settings, again, sitting)
-    records = [record for task in tasks if (record := opened.records().get((task[0].name, task[1])))]
+    todo = campaign.left(tasks, _known(tabled, opened.records()), chosen, again)
+    _carry_out(opened, todo, len(tasks), settings, sitting)
+    keys = [(architecture.name, part) for architecture, part in tasks]
+    found = opened.records()
+    records = [found[key] for key in keys if key in found]
     if table is not None:
         from harness.coverage import table as tables
 
         tables.write(table, records, len(known.models))
     _show(records, len(tasks), len(known.models), as_json)
-    raise click.exceptions.Exit(0 if len(records) == len(tasks) and all(one.verified for one in records) else 1)
+    outcomes = _known(tabled, found)
+    if more := sum(key in tabled and key not in found for key in keys):
+        _say(f"{more} more are in {table}, made with the same versions")
+    raise click.exceptions.Exit(0 if all(key in outcomes and outcomes[key].verified for key in keys) else 1)
 
 
 def _runtimes(names: Sequence[str]) -> tuple[str, ...]:
@@ -133,6 +140,20 @@ def _runtimes(names: Sequence[str]) -> tuple[str, ...]:
     for name in names:
         registry.check_installed(name, registry.runtime_class(name).needs)
     return tuple(dict.fromkeys(names))
+
+
+def _tabled(folder: Path | None, runtimes: tuple[str, ...]) -> Mapping[Key, Known]:
+    """What the table has that these versions of the libraries made."""
+    from harness.coverage import cover
+    from harness.coverage import table as tables
+
+    if folder is None or not (folder / tables.TABLE).exists():
+        return {}
+    return tables.read(folder).known(cover.installed(runtimes))
+
+
+def _known(tabled: Mapping[Key, Known], records: Mapping[Key, Covered]) -> Mapping[Key, Known]:
+    return {**tabled, **{key: record.known for key, record in records.items()}}
 
 
 def _architectures(known: Catalog, patterns: Sequence[str]) -> tuple[Architecture, ...]:
@@ -174,21 +195,17 @@ def _jobs() -> int:
     return max(1, min(machine.usable_cpus() // 2 or 1, machine.available_bytes() // (6 << 30)))
 
 
-def _carry_out(
-    opened: Store, tasks: Sequence[Task], settings: Settings, again: Sequence[str], sitting: Sitting
-) -> None:
-    """Cover what is left. Whatever interrupts it, what is done is kept, and the line that goes on is printed."""
+def _carry_out(opened: Store, todo: Sequence[Task], of: int, settings: Settings, sitting: Sitting) -> None:
+    """Cover what is left of so many. Whatever interrupts it, what is done is kept, and the line that goes on is printed."""
     from harness import cache, run
     from harness.coverage import campaign
 
-    have = opened.records()
-    todo = campaign.left(tasks, have, settings.runtimes, again)
     if not todo or sitting.limit == 0:
         return
-    _say(f"{len(tasks) - len(todo)} of {len(tasks)} are done; {sitting.jobs} at a time")
+    _say(f"{of - len(todo)} of {of} are done; {sitting.jobs} at a time")
     try:
         with run.alone(cache.root(), _say):
-            campaign.carry_out(todo, settings, opened, sitting, _Told(len(tasks) - len(todo), len(tasks)))
+            campaign.carry_out(todo, settings, opened, sitting, _Told(of - len(todo), of))
     except (KeyboardInterrupt, BackbenchError):
         _say(f"{len(opened.records())} records are kept in {opened.folder}; to go on:\n  {_resume_line(opened.folder)}")
         raise

@@ -11,8 +11,8 @@ from typing import Protocol
 
 from harness.coverage import cover as covering
 from harness.coverage.processes import Process
-from harness.coverage.record import Architecture, Covered, Part
-from harness.coverage.store import Key, Store
+from harness.coverage.record import Architecture, Covered, Key, Known, Part
+from harness.coverage.store import Store
 
 Task = tuple[Architecture, Part]
 
@@ -71,15 +71,15 @@ def wanted(architectures: Iterable[Architecture], parts: Sequence[Part], most: i
 
 
 def left(
-    tasks: Iterable[Task], records: Mapping[Key, Covered], runtimes: Sequence[str], again: Sequence[str]
+    tasks: Iterable[Task], known: Mapping[Key, Known], runtimes: Sequence[str], again: Sequence[str]
 ) -> tuple[Task, ...]:
-    """Those without a record of all the runtimes, or whose record has a reason class that begins as one of `again`."""
+    """Those not known in all the runtimes, or with a reason class that begins as one of `again`."""
 
     def done(task: Task) -> bool:
-        record = records.get((task[0].name, task[1]))
-        if record is None or not set(record.runtimes) >= set(runtimes):
+        one = known.get((task[0].name, task[1]))
+        if one is None or not set(one.runtimes) >= set(runtimes):
             return False
-        return not any(cause.startswith(tuple(again)) for cause in record.causes)
+        return not any(cause.startswith(tuple(again)) for cause in one.causes)
 
     return tuple(task for task in tasks if not done(task))
 

@@ -10,6 +10,8 @@ from harness.model import Attempt
 
 SCHEMA = 1
 Part = Literal["classifier", "features"]
+Key = tuple[str, Part]
+"""What there is one record of: an architecture's name, and the part."""
 PARTS: tuple[Part, ...] = ("classifier", "features")
 LIMIT = 1e-4
 """Largest relative L2 error (fp32) of an output that still counts as the same function."""
@@ -99,9 +101,14 @@ class Covered:
     schema: int = SCHEMA
 
     @property
-    def key(self) -> tuple[str, Part]:
+    def key(self) -> Key:
         """What a store has one record of."""
         return self.architecture.name, self.part
+
+    @property
+    def known(self) -> Known:
+        """What decides whether it is covered once more."""
+        return Known(self.runtimes, self.causes, self.verified)
 
     @property
     def verified(self) -> bool:
@@ -114,6 +121,16 @@ class Covered:
         lost = self.export.lost if self.export else ""
         found = (self.cause, *(ran.cause for ran in self.ran), lost)
         return tuple(dict.fromkeys(cause for cause in found if cause))
+
+
+@dataclass(frozen=True)
+class Known:
+    """How a part came out, from its record or from the committed table."""
+
+    runtimes: tuple[str, ...]
+    causes: tuple[str, ...]
+    """Every reason class of it."""
+    verified: bool
 
 
 @dataclass(frozen=True)

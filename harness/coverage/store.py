@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from harness import codec, store
-from harness.coverage.record import SCHEMA, Covered, Part
+from harness.coverage.record import SCHEMA, Covered, Key
 from harness.errors import PlanInvalid, StoreFailed
 
 FILE = "coverage.jsonl"
-Key = tuple[str, Part]
 
 
 class Store:

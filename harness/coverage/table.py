@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import store
-from harness.coverage.record import LIMIT, SCHEMA, Covered, Part, Ran
+from harness.coverage.record import LIMIT, SCHEMA, Covered, Key, Known, Part, Ran
 from harness.errors import StoreFailed
 from harness.listed import ListedModel
 
@@ -81,6 +81,16 @@ class Table:
             row["day"] or row["features_day"],
         )  # fmt: skip
 
+    def known(self, versions: Mapping[str, str]) -> Mapping[Key, Known]:
+        """How each part came out that was tried with these versions of the libraries."""
+        environments = {key for key, made_with in self.environments.items() if versions.items() <= made_with.items()}
+        return {
+            (name, part): _known(row, prefix)
+            for name, row in self.rows.items()
+            for part, prefix in _PREFIX.items()
+            if row[f"{prefix}made_with"] in environments
+        }
+
     def counts(self, part: Part = "classifier") -> Mapping[str, int]:
         """`tried`, `dynamic`, and how many are verified in each runtime and in all."""
         prefix = _PREFIX[part]
@@ -104,11 +114,17 @@ class Table:
     def causes(self, part: Part = "classifier") -> Mapping[str, int]:
         """How many architectures have each reason class, the commonest first."""
         prefix = _PREFIX[part]
-        fields = [f"{prefix}cause", *(f"{prefix}{name}" for name in RUNTIMES)]
-        found = Counter(
-            cause for row in self.rows.values() for cause in {row[name] for name in fields} - {"", VERIFIED}
-        )
-        return dict(found.most_common())
+        return dict(Counter(cause for row in self.rows.values() for cause in _causes(row, prefix)).most_common())
+
+
+def _causes(row: Row, prefix: str) -> set[str]:
+    return {row[f"{prefix}{name}"] for name in ("cause", *RUNTIMES)} - {"", VERIFIED}
+
+
+def _known(row: Row, prefix: str) -> Known:
+    runtimes = tuple(name for name in RUNTIMES if row[f"{prefix}{name}"])
+    verified = all(row[f"{prefix}{name}"] == VERIFIED for name in RUNTIMES)
+    return Known(runtimes, tuple(sorted(_causes(row, prefix))), verified)
 
 
 def read(folder: Path) -> Table:

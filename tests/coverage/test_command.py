@@ -41,6 +41,9 @@ def test_a_small_one_end_to_end(tmp_path: Path) -> None:
     jsonschema = pytest.importorskip("jsonschema")
     jsonschema.validate(records[0], schemas.schema("coverage"))
     assert len((out / FILE).read_text().splitlines()) == 1, "what has its record is not covered again"
+    other = runs(*words[:2], *words[4:], "--out", str(tmp_path / "other"), "--resume", "--table", str(table))
+    assert other.exit_code == 0 and "1 more are in" in other.stderr
+    assert not (tmp_path / "other" / FILE).read_text(), "nor what the table has of the same versions"
 
 
 def test_a_dry_run_leaves_nothing(tmp_path: Path) -> None:

@@ -108,3 +108,12 @@ def test_what_is_listed_of_a_model(tmp_path: Path) -> None:
     assert listed.outcomes == {"ort_cpu": "verified", "openvino": "verified"}
     assert listed.features == {}
     assert kept.listed("unheard").tried == ""
+
+
+def test_it_knows_how_each_part_came_out_with_the_same_versions(tmp_path: Path) -> None:
+    fixed, features = making.covered(export=making.FIXED), making.covered(part="features", ran=making.RAN[:1])
+    written = table.write(tmp_path, [fixed, features], 1371)
+    known = written.known(making.VERSIONS)
+    assert known == {fixed.key: fixed.known, features.key: replace(features.known, runtimes=("ort_cpu",))}
+    assert written.known({"timm": "1.0"}) == known, "fewer libraries than it was made with"
+    assert written.known({**making.VERSIONS, "torch": "3.0"}) == {}

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pytest
+import torch
 
+from exporters import onnx_dynamo
 from harness import registry
 from harness.errors import ExportFailed
 from harness.images import natural_images
@@ -127,6 +129,27 @@ def test_ir_keeps_its_weights_in_float32(make: Make) -> None:
     """`ovc` would halve them unasked."""
     onnx, ir = make("onnx_torchscript", "resnet", None), make("openvino_ir", "resnet", None)
     assert Path(ir.path).with_suffix(".bin").stat().st_size > 0.9 * onnx.size_bytes
+
+
+class TwoClips(torch.nn.Module):  # type: ignore[misc]
+    """Clips one tensor twice, with bounds that are buffers, as gemma4_vit does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name, value in {"a": -0.5, "b": 0.5, "c": -1.5, "d": 1.5}.items():
+            self.register_buffer(name, torch.tensor(value))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.clamp(x, self.a, self.b) * torch.clamp(x, self.c, self.d)
+
+
+def test_constants_that_the_optimiser_loses_are_in_the_file(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_dynamo, "load_timm", lambda _: TwoClips())
+    artifact = nets.exported("onnx_dynamo", make("timm", "resnet", None), tmp_path)
+    images = np.linspace(-2, 2, 2 * 3 * SIDE * SIDE, dtype=np.float32).reshape(2, 3, SIDE, SIDE)
+    assert np.allclose(_run(artifact, images)[0], images.clip(-0.5, 0.5) * images.clip(-1.5, 1.5))
 
 
 @pytest.mark.parametrize("exporter", ["onnx_dynamo", "onnx_torchscript"])
