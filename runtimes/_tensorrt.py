@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,7 @@ from harness.api import (
     nvidia,
 )
 from runtimes._tensorrt_engine import shapes_of
-from runtimes._tensorrt_layers import Layer, counts, deciding, layers, placed
+from runtimes._tensorrt_layers import Layer, counts, deciding, layers, left_to_gpu, placed
 from runtimes._tensorrt_profile import profiled
 
 if TYPE_CHECKING:
@@ -171,13 +170,7 @@ class TensorRtSession(Session):
 
     def _dla(self, found: Sequence[Layer]) -> Mapping[str, JSON]:
         """The layers that the engine runs on the GPU instead, by the inspector; and those that its builder said would."""
-        left: Mapping[str, JSON] = dict(Counter(layer.kind for layer in found if not (layer.on_dla or layer.moves)))
-        names: list[JSON] = [layer.name for layer in found if not (layer.on_dla or layer.moves)]
-        return {
-            "left_to": {"GPU": left},
-            "gpu_layers": names,
-            "gpu_fallback": self._artifact.details.get("gpu_fallback", []),
-        }
+        return {**left_to_gpu(found), "gpu_fallback": self._artifact.details.get("gpu_fallback", [])}
 
     def profile(self, inferences: int) -> Sequence[ProfiledInference]:
         """Layer times by TensorRT's profiler, in a context of its own: it waits for the device after every layer."""

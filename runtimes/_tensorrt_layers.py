@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.api import OpenFailed, Precision
+from harness.api import JSON, OpenFailed, Precision
 
 _TYPES: Sequence[tuple[str, Precision]] = (
     (r"\bint8\b", "int8"), (r"\bbf16\b|\bbfloat16\b|\bBFloat\b", "bf16"), (r"\bfp16\b|\bhalf\b|\bfloat16\b", "fp16"),
@@ -109,6 +109,13 @@ def _named(said: object) -> Precision | None:
 def placed(found: Sequence[Layer]) -> Mapping[str, int]:
     """Layers that compute, on the DLA (each a part of the network) and on the GPU."""
     return dict(Counter("DLA" if layer.on_dla else "GPU" for layer in found if not layer.moves))
+
+
+def left_to_gpu(found: Sequence[Layer]) -> Mapping[str, JSON]:
+    """What of a network for a DLA runs on the GPU instead: how many layers of each kind, and their names."""
+    left = [layer for layer in found if not (layer.on_dla or layer.moves)]
+    kinds: Mapping[str, JSON] = dict(Counter(layer.kind for layer in left))
+    return {"left_to": {"GPU": kinds}, "gpu_layers": [layer.name for layer in left]}
 
 
 def counts(found: Sequence[Layer]) -> Mapping[str, int]:

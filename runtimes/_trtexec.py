@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.api import JSON, Artifact, Device, MissingLibrary, OpenFailed, RunFailed, Setup, Unsupported, nvidia
@@ -23,6 +23,7 @@ from runtimes._ort_provider import PROBE
 
 _PLACES = ("/usr/src/tensorrt/bin/trtexec", "/usr/local/tensorrt/bin/trtexec", "/opt/tensorrt/bin/trtexec")
 BUILD_LIMIT_S, RUN_LIMIT_S = 1800, 600
+_MOST_DLA_CORES = 2
 _FLAGS: Mapping[str, tuple[str, ...]] = {"fp16": ("--fp16",), "bf16": ("--bf16",), "int8": ("--int8",)}
 
 
@@ -73,13 +74,25 @@ class Tool:
             raise nvidia.failure(RunFailed, "trtexec failed", _reason(done.stdout, done.returncode))
         return done.stdout
 
-    def probe(self) -> Device:
-        """The GPU it runs on, found out by building and running one Relu. Raises `RunFailed`."""
+    def probe(self, *options: str) -> Device:
+        """The GPU it runs on, found out by building and running one Relu with these options. Raises `RunFailed`."""
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "probe.onnx"
             file.write_bytes(PROBE)
-            told = self.run((f"--onnx={file}", "--iterations=1", "--duration=0", "--warmUp=0"), RUN_LIMIT_S)
+            told = self.run((f"--onnx={file}", "--iterations=1", "--duration=0", "--warmUp=0", *options), RUN_LIMIT_S)
         return described(told)
+
+    def dla_cores(self) -> Sequence[Device]:
+        """The DLA cores that it built and ran a small network for, in fp16 where this version has the flag."""
+        found: list[Device] = []
+        for core in range(_MOST_DLA_CORES if self.knows("--useDLACore") else 0):
+            device = Device("dla", core)
+            try:
+                gpu = self.probe(*on_device(device), "--fp16" if self.knows("--fp16") else "")
+            except RunFailed:  # there is no such core
+                break
+            found.append(replace(device, name=f"DLA core of {gpu.name}", details=gpu.details))
+        return tuple(found)
 
 
 def described(told: str) -> Device:
@@ -131,7 +144,7 @@ def engine_for(tool: Tool, artifact: Artifact, setup: Setup, cache: Path) -> Bui
 
     Raises `OpenFailed`; `Unsupported` for a precision that this trtexec does not know.
     """
-    if setup.device.index:
+    if setup.device.kind == "cuda" and setup.device.index:
         raise Unsupported("trtexec is used on the first GPU alone", "choose it by CUDA_VISIBLE_DEVICES")
     device = tool.probe()
     arguments = build_arguments(tool, artifact, setup, str(device.details["tensorrt"]))
@@ -153,8 +166,10 @@ def engine_for(tool: Tool, artifact: Artifact, setup: Setup, cache: Path) -> Bui
 
 def build_arguments(tool: Tool, artifact: Artifact, setup: Setup, version: str) -> tuple[str, ...]:
     """The options of a build: typed graph where the version has it, TF32 said outright, shapes of the batch."""
-    made: list[str] = ["--stronglyTyped"] if tool.knows("--stronglyTyped") else []
-    typed = bool(made) or int(version.partition(".")[0]) >= 11  # 11 has no other networks, and no flags of a precision
+    only_typed = int(version.partition(".")[0]) >= 11  # it has no other networks, and no flags of a precision
+    typed = only_typed or (tool.knows("--stronglyTyped") and setup.device.kind != "dla")
+    made: list[str] = ["--stronglyTyped"] if typed and tool.knows("--stronglyTyped") else []
+    made += on_device(setup.device)
     for flag in _FLAGS.get(setup.precision, ()) if not typed else ():
         if not tool.knows(flag):
             raise Unsupported(f"this trtexec has no {flag}", "take another precision, or a newer TensorRT")
@@ -171,6 +186,11 @@ def build_arguments(tool: Tool, artifact: Artifact, setup: Setup, version: str) 
     # 8.6 and later have --skipInference; 8.5 calls it --buildOnly.
     made += [next((option for option in ("--skipInference", "--buildOnly") if tool.knows(option)), "")]
     return tuple(option for option in made if option)
+
+
+def on_device(device: Device) -> tuple[str, ...]:
+    """The options that put a network on a DLA core, for building and for running alike."""
+    return (f"--useDLACore={device.index or 0}", "--allowGPUFallback") if device.kind == "dla" else ()
 
 
 def shapes(artifact: Artifact, batch: int) -> str:

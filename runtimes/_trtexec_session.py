@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.api import Artifact, Facts, OpenFailed, Session, Setup
-from runtimes._tensorrt_layers import Layer, counts, deciding, layers
-from runtimes._trtexec import RUN_LIMIT_S, Built, Tool, shapes
+from runtimes._tensorrt_layers import Layer, counts, deciding, layers, left_to_gpu, placed
+from runtimes._trtexec import RUN_LIMIT_S, Built, Tool, on_device, shapes
 from runtimes._trtexec_json import Sample, outputs, samples
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class TrtexecSession(Session):
     def _loaded(self) -> tuple[str, ...]:
         dynamic = any(spec.dynamic_batch for spec in self._artifact.inputs)
         shape = f"--shapes={shapes(self._artifact, self._setup.batch)}" if dynamic else ""
-        return (f"--loadEngine={self._engine.file}", shape)
+        return (f"--loadEngine={self._engine.file}", shape, *on_device(self._setup.device))
 
     def layers(self) -> Sequence[Layer]:
         """The engine's layers, which trtexec writes by TensorRT's inspector. Raises `OpenFailed`."""
@@ -126,10 +126,12 @@ class TrtexecSession(Session):
     def facts(self) -> Facts:
         """What trtexec tells of the engine and the device; `interleaved` false, because it measures alone."""
         found, device = self.layers(), self._engine.device
+        dla = self._setup.device.kind == "dla"
         return Facts(
             precision=deciding(found),
             device=self._setup.device.id,
             providers=("trtexec",),
+            placement=placed(found) if dla else {},
             layer_precisions=counts(found),
             versions={"tensorrt": str(device.details["tensorrt"])},
             settings={
@@ -141,6 +143,7 @@ class TrtexecSession(Session):
                 "measurements": self._measurements,
                 "cuda_graph": bool(self._setup.options["cuda_graph"]),
                 "spin_wait": bool(self._setup.options["spin_wait"]),
+                **(left_to_gpu(found) if dla else {}),
             },
         )
 

@@ -19,7 +19,8 @@ class Trtexec(Runtime):
     """The box's `trtexec` (`$TRTEXEC`, on the PATH, or where JetPack puts it): its times, its outputs, its layers."""
 
     accepts = ("onnx",)
-    precisions: ClassVar = {"cuda": ("fp32", "tf32", "fp16", "bf16", "int8")}
+    precisions: ClassVar = {"cuda": ("fp32", "tf32", "fp16", "bf16", "int8"), "dla": ("fp16", "int8")}
+    refuses: ClassVar = {"dla": dict.fromkeys(("fp32", "tf32", "bf16"), "a DLA computes in fp16 and int8")}
     # TensorRT takes no zero points: weights and activations in symmetric int8.
     asks: ClassVar = {"onnx_int8": {"activations": "int8", "symmetric": True}}
     casts: ClassVar = {"tf32": "fp32"}
@@ -36,8 +37,9 @@ class Trtexec(Runtime):
     }
 
     def devices(self) -> Sequence[Device]:
-        """The GPU that trtexec ran a small network on. Raises `MissingLibrary` where there is no trtexec."""
-        return (Tool.found().probe(),)
+        """The GPU and the DLA cores that trtexec ran a small network on. Raises `MissingLibrary` where there is none."""
+        tool = Tool.found()
+        return (tool.probe(), *tool.dla_cores())
 
     def open(self, artifact: Artifact, setup: Setup) -> Session:
         """Build the engine, or take the one that was built here for the same file and options. Raises `OpenFailed`."""

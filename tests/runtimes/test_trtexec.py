@@ -22,6 +22,7 @@ from runtimes._trtexec_json import Sample, outputs, samples
 from runtimes.trtexec import Trtexec
 from tests import making
 
+GPU = Device("cuda", 0)
 SPECS = tuple(TensorSpec(name, ("batch", 3, 2, 2), "float32") for name in ("x", "y"))
 # Prints and writes what trtexec does, in the forms of its source; y = 2 x. The times are made up.
 _SCRIPT = """#!{python}
@@ -33,6 +34,8 @@ if "--help" in options:
     print({help!r}); sys.exit(0)
 if os.path.exists({fails!r}):
     print(open({fails!r}).read()); sys.exit(1)
+if int(options.get("--useDLACore", 0)) >= {dla_cores}:
+    print("[E] Cannot create DLA engine, {dla_cores} not available"); sys.exit(1)
 print("[I] Selected Device: Orin\\n[I] Compute Capability: 8.7\\n[I] TensorRT version: 8.5.2")
 if "--saveEngine" in options:
     open(options["--saveEngine"], "w").write("engine")
@@ -43,8 +46,9 @@ if "--exportTimes" in options:
     json.dump(times, open(options["--exportTimes"], "w"))
 if "--exportLayerInfo" in options:
     tensor = {{"Name": "x", "Format/Datatype": "Half"}}
-    layer = dict(Name="conv", LayerType="CaskConvolution", Inputs=[tensor], Outputs=[tensor])
-    json.dump(dict(Layers=[layer], Bindings=["x", "y"]), open(options["--exportLayerInfo"], "w"))
+    kinds = ("DLA", "SoftMax") if "--useDLACore" in options else ("CaskConvolution",)
+    layers = [dict(Name=kind.lower(), LayerType=kind, Inputs=[tensor], Outputs=[tensor]) for kind in kinds]
+    json.dump(dict(Layers=layers, Bindings=["x", "y"]), open(options["--exportLayerInfo"], "w"))
 if "--exportOutput" in options:
     data = open(options["--loadInputs"].partition(":")[2], "rb").read()
     values = [2 * v for v in struct.unpack("<%df" % (len(data) // 4), data)]
@@ -52,6 +56,7 @@ if "--exportOutput" in options:
     json.dump([dict(name="y", dimensions=shape, values=values)], open(options["--exportOutput"], "w"))
 """
 _OLD = "--fp16 --int8 --noTF32 --buildOnly --exposeDMA --useSpinWait --useCudaGraph"
+_DLA = "--fp16 --int8 --stronglyTyped --noTF32 --skipInference --exposeDMA --useSpinWait --useCudaGraph --useDLACore=N"
 _NEW = "--stronglyTyped --builderOptimizationLevel=N --skipInference --exposeDMA --useSpinWait --useCudaGraph --noTF32"
 
 
@@ -60,7 +65,7 @@ class Scripted:
 
     def __init__(self, folder: Path, knows: str) -> None:
         self.log, self.fails, self.path = folder / "log", folder / "fails", folder / "trtexec"
-        text = _SCRIPT.format(python=sys.executable, log=str(self.log), help=knows, fails=str(self.fails))
+        text = _SCRIPT.format(python=sys.executable, log=str(self.log), help=knows, fails=str(self.fails), dla_cores=1)
         self.path.write_text(text)
         self.path.chmod(self.path.stat().st_mode | stat.S_IXUSR)
 
@@ -83,8 +88,8 @@ def artifact(tmp_path: Path) -> Artifact:
     return Artifact("onnx", str(tmp_path / "model.onnx"), "fp16", SPECS[:1], SPECS[1:], "d" * 64, 4, Recipe("x", ""))
 
 
-def opened(tmp_path: Path, precision: Precision = "fp16", batch: int = 2, **options: Any) -> Any:
-    setup = Setup(Device("cuda", 0), precision, batch, 0, {**Trtexec.options, **options}, str(tmp_path / "cache"))
+def opened(tmp_path: Path, precision: Precision = "fp16", batch: int = 2, device: Device = GPU, **options: Any) -> Any:
+    setup = Setup(device, precision, batch, 0, {**Trtexec.options, **options}, str(tmp_path / "cache"))
     return Trtexec().open(artifact(tmp_path), setup)
 
 
@@ -154,6 +159,33 @@ def test_the_record_says_that_it_was_not_in_turn(tool: Scripted, tmp_path: Path)
     assert "not_interleaved" not in {
         f.check for f in checks.judge(replace(record, facts=Facts("fp16", "cpu")), Rules())[1]
     }
+
+
+@pytest.mark.parametrize("tool", [_DLA], indirect=True)
+def test_a_dla_core_is_reached_by_a_real_run(tool: Scripted) -> None:
+    _, core = Trtexec().devices()
+    assert (core.id, core.name) == ("dla:0", "DLA core of Orin")
+    asked = [call for call in tool.calls("--useDLACore") if "--allowGPUFallback" in call]
+    assert len(asked) == 2, "the second core is not there"
+
+
+@pytest.mark.parametrize("tool", [_DLA], indirect=True)
+def test_a_network_on_a_dla_is_built_and_run_there_and_what_is_left_is_named(tool: Scripted, tmp_path: Path) -> None:
+    with opened(tmp_path, device=Device("dla", 0)) as session:
+        session.run()
+        facts = session.facts()
+    (build,) = tool.calls("--saveEngine")
+    assert {"--fp16", "--useDLACore=0", "--allowGPUFallback"} <= set(build)
+    assert "--stronglyTyped" not in build, "before 11 a DLA's types are the builder's flags"
+    assert all("--useDLACore=0" in call for call in tool.calls("--loadEngine"))
+    assert (facts.device, facts.precision, facts.placement) == ("dla:0", "fp16", {"DLA": 1, "GPU": 1})
+    assert facts.settings["gpu_layers"] == ["softmax"] and facts.settings["left_to"] == {"GPU": {"SoftMax": 1}}
+
+
+@pytest.mark.parametrize("tool", [_DLA], indirect=True)
+def test_a_core_that_is_not_there_is_said_by_trtexec(tool: Scripted, tmp_path: Path) -> None:
+    with pytest.raises(OpenFailed, match="Cannot create DLA engine, 1 not available"):
+        opened(tmp_path, device=Device("dla", 1))
 
 
 def test_where_there_is_none_the_message_says_what_brings_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
