@@ -113,12 +113,12 @@ def rounding(net: torch.nn.Module) -> float:
 def test_a_network_that_amplifies_rounding_errors_is_calmed(monkeypatch: pytest.MonkeyPatch) -> None:
     calmed, chaotic = plain(60), plain(60)
     random_weights.enliven(calmed, (3, 32, 32), 0)
-    monkeypatch.setattr(random_weights, "_MOST_AMPLIFIED", float("inf"))
+    monkeypatch.setattr(random_weights, "_MOST_ROUNDING", float("inf"))
     random_weights.enliven(chaotic, (3, 32, 32), 0)
     assert rounding(calmed) < rounding(chaotic) / 10
 
 
-def test_a_network_that_does_not_amplify_keeps_its_biases() -> None:
+def test_a_network_that_does_not_amplify_rounding_errors_keeps_its_biases() -> None:
     net = plain(3)
     random_weights.enliven(net, (3, 32, 32), 0)
     assert not any(m.bias.any() for m in net.modules() if isinstance(m, torch.nn.BatchNorm2d))
