@@ -12,11 +12,14 @@ from typing import Any
 
 from harness import random_weights, torchvision_ops
 from harness.errors import BackbenchError, SourceInvalid, UnknownName, did_you_mean
+from harness.images import normalised_images
 from harness.model import Artifact, Backbone, Export, TensorSpec
 from harness.onnx_file import first_line
 from harness.weights import fill, load_checkpoint, load_pretrained
 
 CONFIG, WEIGHTS = "backbone.json", "weights.pt"
+_TRIED_IMAGES = 4
+"""The first of those that the reference is of."""
 _SIZE_HINT = "try without --input-size: the backbone's own size always runs"
 _DATA_KEYS = ("mean", "std", "interpolation", "crop_pct", "crop_mode")
 
@@ -34,9 +37,11 @@ def make(backbone: Backbone, folder: Path) -> Export:
     torch.manual_seed(backbone.seed)
     model, options = _create(backbone)
     shape = _input_shape(model, backbone)
+    data = _data_config(model, shape)
     try:
         if backbone.weights == "random":
-            random_weights.enliven(model, shape, backbone.seed)
+            seen = normalised_images(_TRIED_IMAGES, shape, backbone.seed, data)
+            random_weights.enliven(model, seen, backbone.seed)
         specs = _output_specs(model.eval(), shape)
     except (RuntimeError, ValueError, AssertionError) as error:
         size = "x".join(map(str, shape))
@@ -49,7 +54,7 @@ def make(backbone: Backbone, folder: Path) -> Export:
         "params": sum(parameter.numel() for parameter in model.parameters()),
         "num_classes": 0 if backbone.features_only else int(model.num_classes),
         "timm": _timm().__version__,
-        **_data_config(model, shape),
+        **data,
     }
     (folder / CONFIG).write_text(json.dumps(config, indent=1, sort_keys=True))
     torch.save(model.state_dict(), folder / WEIGHTS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,6 +21,23 @@ def natural_images(count: int, channels: int, height: int, width: int, seed: int
 
     rng = np.random.default_rng(seed)
     return np.stack([_image(rng, channels, height, width) for _ in range(count)]).astype(np.float32)
+
+
+def normalised_images(count: int, shape: Sequence[int], seed: int, data: Mapping[str, Any]) -> Any:
+    """`natural_images` of `(channels, height, width)` less the mean, by the standard deviation, per channel (0..1).
+
+    Both from `data` (keys `mean` and `std`, as timm resolves them), where it has none ImageNet's.
+    """
+    import numpy as np
+
+    images = natural_images(count, shape[0], shape[1], shape[2], seed)
+    mean, std = (
+        np.asarray(data.get(key, value), np.float32)[: shape[0], None, None] for key, value in _IMAGENET.items()
+    )
+    return (images - mean) / std
+
+
+_IMAGENET: Mapping[str, Any] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
 
 def _image(rng: Any, channels: int, height: int, width: int) -> Any:

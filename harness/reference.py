@@ -55,22 +55,16 @@ def generated(spec: TensorSpec, artifact: Artifact, backbone: Backbone, count: i
     """Images where the input is one, else seeded numbers; dynamic sizes become the backbone's input size."""
     import numpy as np
 
-    from harness.images import natural_images
+    from harness.images import normalised_images
 
     size = backbone.input_size or 224
     shape = [count, *(size if isinstance(n, str) else n for n in spec.shape[1:])]
     if len(shape) == 4 and shape[1] in (1, 3) and spec.dtype.startswith("float"):
-        images = natural_images(count, shape[1], shape[2], shape[3], backbone.seed)
-        mean, std = (np.asarray(artifact.details.get(key, default), np.float32) for key, default in _DATA.items())
-        return ((images - mean[: shape[1], None, None]) / std[: shape[1], None, None]).astype(spec.dtype)
+        return normalised_images(count, shape[1:], backbone.seed, artifact.details).astype(spec.dtype)
     rng = np.random.default_rng(backbone.seed)
     if np.issubdtype(np.dtype(spec.dtype), np.integer):
         return rng.integers(0, 255, shape).astype(spec.dtype)
     return rng.normal(size=shape).astype(spec.dtype)
-
-
-_DATA: Mapping[str, Any] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
-"""ImageNet's mean and standard deviation, where the artifact tells none."""
 
 
 def _torch(artifact: Artifact, inputs: Mapping[str, Any]) -> tuple[dict[str, Any], str]:

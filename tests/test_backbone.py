@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 from harness import backbone, random_weights, reference
 from harness.errors import SourceInvalid, UnknownName
-from harness.images import natural_images
+from harness.images import natural_images, normalised_images
 from harness.model import Artifact, Backbone
 from tests import nets
 
@@ -101,9 +101,12 @@ def plain(depth: int) -> torch.nn.Module:
     return torch.nn.Sequential(*layers)
 
 
+SEEN = normalised_images(2, (3, 32, 32), 5, {})
+
+
 def rounding(net: torch.nn.Module) -> float:
     """Relative L2 difference of the outputs in fp32 and in fp64."""
-    images = torch.from_numpy(natural_images(2, 3, 32, 32, 5)) - 0.45
+    images = torch.from_numpy(SEEN)
     with torch.inference_mode():
         single = net(images).double()
         double = net.double()(images.double())
@@ -112,15 +115,15 @@ def rounding(net: torch.nn.Module) -> float:
 
 def test_a_network_that_amplifies_rounding_errors_is_calmed(monkeypatch: pytest.MonkeyPatch) -> None:
     calmed, chaotic = plain(60), plain(60)
-    random_weights.enliven(calmed, (3, 32, 32), 0)
+    random_weights.enliven(calmed, SEEN, 0)
     monkeypatch.setattr(random_weights, "_MOST_ROUNDING", float("inf"))
-    random_weights.enliven(chaotic, (3, 32, 32), 0)
+    random_weights.enliven(chaotic, SEEN, 0)
     assert rounding(calmed) < rounding(chaotic) / 10
 
 
 def test_a_network_that_does_not_amplify_rounding_errors_keeps_its_biases() -> None:
     net = plain(3)
-    random_weights.enliven(net, (3, 32, 32), 0)
+    random_weights.enliven(net, SEEN, 0)
     assert not any(m.bias.any() for m in net.modules() if isinstance(m, torch.nn.BatchNorm2d))
 
 
