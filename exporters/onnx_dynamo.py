@@ -53,8 +53,17 @@ class OnnxDynamo(Exporter):
                 _restore_constants(program.model.graph)
                 program.save(str(file), external_data=source.size_bytes > ONE_FILE_BYTES)
             except Exception as error:
-                raise ExportFailed(f"torch.onnx.export: {first_line(error)}", "the trace is in the log") from error
+                raise ExportFailed(f"torch.onnx.export: {_why(error)}", "the trace is in the log") from error
         return onnx_export(file, want.batch, source)
+
+
+def _why(error: BaseException) -> str:
+    """What the exporter's own words ("failed to convert, this is step 3/3") come from: the innermost error."""
+    innermost = error
+    while innermost.__cause__ is not None:
+        innermost = innermost.__cause__
+    said = first_line(innermost)
+    return said if innermost is error else f"{type(innermost).__name__}: {said}"
 
 
 def _restore_constants(graph: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -244,5 +245,6 @@ def _digest(files: list[Path]) -> str:
 
 def first_line(error: BaseException) -> str:
     """The first line of a library's exception that says something, kept short."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))  # colours of a terminal
+    lines = [line.strip() for line in plain.splitlines() if line.strip()]
     return (lines[0] if lines else type(error).__name__)[:300]

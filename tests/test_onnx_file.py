@@ -292,5 +292,6 @@ def test_an_invalid_export_is_refused(tmp_path: Path) -> None:
 
 def test_the_first_telling_line_of_an_error_is_kept() -> None:
     assert onnx_file.first_line(ValueError("\n\n  what is wrong\n  where\n")) == "what is wrong"
+    assert onnx_file.first_line(ValueError("\x1b[96mstep 3/3\x1b[0m of")) == "step 3/3 of"
     assert onnx_file.first_line(KeyError()) == "KeyError"
     assert len(onnx_file.first_line(ValueError("x" * 5000))) == 300

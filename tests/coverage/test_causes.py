@@ -18,6 +18,10 @@ SAID = {
     ("export", "No ONNX function found for <OpOverload(aten.x)>"): "export: unsupported op",
     ("export", "the exported file is not valid ONNX: cycle"): "export: invalid graph",
     ("export", "it was tried, and killed by SIGSEGV"): "export: crash",
+    (
+        "export",
+        "torch.onnx.export: TypeError: Unsupported attribute type: '<class 'x.SymbolicTensor'>'",
+    ): "export: dynamic shape",
     ("export", "DefaultCPUAllocator: can't allocate memory: you tried"): "memory",
     ("ort_cpu", "killed by SIGABRT; its last words: x"): "runtime: crash",
     ("ort_cpu", "onnxruntime cannot load the model: NOT_IMPLEMENTED : Could not find"): "runtime: unsupported",
