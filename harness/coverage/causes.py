@@ -16,7 +16,8 @@ _CREATE = (
     (r"does not run on", "create: does not run"),
 )
 _EXPORT = (
-    (r"specializ|Constraints violated|SymbolicTensor|dynamic batch|batch that should be dynamic|symbolic|for a batch of|dynamic_shapes|"
+    (r"specializ|Constraints violated|SymbolicTensor|"
+     r"dynamic batch|batch that should be dynamic|symbolic|for a batch of|dynamic_shapes|"
      r"mark_dynamic|Dim\.|_dynamo\.exc\.UserError|suggested fixes", "export: dynamic shape"),
     (r"data-dependent|GuardOnDataDependent|unbacked", "export: depends on data"),
     (r"[Uu]nsupported.*op|No (ONNX|Onnx) function|No decompositions|not supported|UnsupportedOperator|"
