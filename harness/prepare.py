@@ -198,7 +198,12 @@ class Line:
             "timm",
             checkpoint,
             options,
-            versions | {"source": source_digest("harness.backbone", "harness.weights", "harness.images")},
+            versions
+            | {
+                "source": source_digest(
+                    "harness.backbone", "harness.random_weights", "harness.weights", "harness.images"
+                )
+            },
         )
 
         def make(folder: Path) -> Export:
