@@ -27,6 +27,7 @@ from harness.model import JSON, Artifact, Attempt, Backbone, Calibration, Cell, 
 from harness.ready import Prepared, Ready
 
 REFERENCE_INPUTS = 8
+_SNAPSHOT_MODULES = tuple(f"harness.{name}" for name in ("backbone", "random_weights", "weights", "images"))
 EXPORT_TIMEOUT_S = 1800.0
 _BELONGS_TIMEOUT_S = 180.0
 Tell = Callable[[str], None]
@@ -194,17 +195,7 @@ class Line:
             replace(backbone, weights="file" if checkpoint else backbone.weights)
         )
         versions = dict(installed.versions({"torch": "", "timm": ""}))
-        recipe = Recipe(
-            "timm",
-            checkpoint,
-            options,
-            versions
-            | {
-                "source": source_digest(
-                    "harness.backbone", "harness.random_weights", "harness.weights", "harness.images"
-                )
-            },
-        )
+        recipe = Recipe("timm", checkpoint, options, versions | {"source": source_digest(*_SNAPSHOT_MODULES)})
 
         def make(folder: Path) -> Export:
             self.tell(f"{backbone.name}: {backbone.weights if not checkpoint else 'checkpoint'} weights")
