@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from harness.arrays import Array
 
 _OBJECTS = 6
+_IMAGENET: Mapping[str, Any] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+"""Mean and standard deviation per channel (0..1), as torchvision's and timm's weights of ImageNet are trained with."""
 
 
 def natural_images(count: int, channels: int, height: int, width: int, seed: int) -> Array:
@@ -35,9 +37,6 @@ def normalised_images(count: int, shape: Sequence[int], seed: int, data: Mapping
         np.asarray(data.get(key, value), np.float32)[: shape[0], None, None] for key, value in _IMAGENET.items()
     )
     return (images - mean) / std
-
-
-_IMAGENET: Mapping[str, Any] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
 
 def _image(rng: Any, channels: int, height: int, width: int) -> Any:

@@ -83,7 +83,7 @@ class Tool:
         return described(told)
 
     def dla_cores(self) -> Sequence[Device]:
-        """The DLA cores that it built and ran a small network for, in fp16 where this version has the flag."""
+        """The DLA cores that it takes; its small network may have fallen back to the GPU, so none is proven."""
         found: list[Device] = []
         for core in range(_MOST_DLA_CORES if self.knows("--useDLACore") else 0):
             device = Device("dla", core)
@@ -91,7 +91,7 @@ class Tool:
                 gpu = self.probe(*on_device(device), "--fp16" if self.knows("--fp16") else "")
             except RunFailed:  # there is no such core
                 break
-            found.append(replace(device, name=f"DLA core of {gpu.name}", details=gpu.details))
+            found.append(replace(device, name=f"DLA core of {gpu.name}", details={**gpu.details, "proven": False}))
         return tuple(found)
 
 

@@ -37,7 +37,7 @@ class Trtexec(Runtime):
     }
 
     def devices(self) -> Sequence[Device]:
-        """The GPU and the DLA cores that trtexec ran a small network on. Raises `MissingLibrary` where there is none."""
+        """The GPU that trtexec ran a small network on, and the DLA cores that it takes. Raises `MissingLibrary`."""
         tool = Tool.found()
         return (tool.probe(), *tool.dla_cores())
 

@@ -123,7 +123,7 @@ def _causes(row: Row, prefix: str) -> set[str]:
 
 def _known(row: Row, prefix: str) -> Known:
     runtimes = tuple(name for name in RUNTIMES if row[f"{prefix}{name}"])
-    verified = all(row[f"{prefix}{name}"] == VERIFIED for name in RUNTIMES)
+    verified = bool(runtimes) and all(row[f"{prefix}{name}"] == VERIFIED for name in runtimes)
     return Known(runtimes, tuple(sorted(_causes(row, prefix))), verified)
 
 

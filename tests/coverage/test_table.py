@@ -111,9 +111,11 @@ def test_what_is_listed_of_a_model(tmp_path: Path) -> None:
 
 
 def test_it_knows_how_each_part_came_out_with_the_same_versions(tmp_path: Path) -> None:
-    fixed, features = making.covered(export=making.FIXED), making.covered(part="features", ran=making.RAN[:1])
+    fixed = making.covered(export=making.FIXED)
+    features = making.covered(part="features", runtimes=("ort_cpu",), ran=making.RAN[:1])
     written = table.write(tmp_path, [fixed, features], 1371)
     known = written.known(making.VERSIONS)
-    assert known == {fixed.key: fixed.known, features.key: replace(features.known, runtimes=("ort_cpu",))}
+    assert known == {fixed.key: fixed.known, features.key: features.known}
+    assert known[features.key].verified and known[features.key].runtimes == ("ort_cpu",)
     assert written.known({"timm": "1.0"}) == known, "fewer libraries than it was made with"
     assert written.known({**making.VERSIONS, "torch": "3.0"}) == {}
