@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from harness.api import (
+    TRACED_BATCH,
     Artifact,
     Export,
     Exporter,
@@ -31,12 +32,12 @@ class OnnxTorchScript(Exporter):
     rank = 1
 
     def export(self, source: Artifact, want: Request, folder: Path) -> Export:
-        """Trace one inference, of batch 2 for a dynamic batch."""
+        """Trace one inference, of several images for a dynamic batch."""
         import torch
         from timm.layers import set_exportable
 
         names = [spec.name for spec in source.outputs]
-        shape = [2 if want.batch is None else want.batch, *source.inputs[0].shape[1:]]
+        shape = [TRACED_BATCH if want.batch is None else want.batch, *source.inputs[0].shape[1:]]
         file = folder / "model.onnx"
         axes = {name: {0: "batch"} for name in [source.inputs[0].name, *names]}
         with set_exportable(True), quiet_warnings():

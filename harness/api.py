@@ -45,10 +45,10 @@ if TYPE_CHECKING:
     from harness.arrays import Array as Array
 
 __all__ = [
-    "JSON", "Artifact", "BackbenchError", "Clock", "Device", "Export", "ExportFailed", "Exporter", "Facts", "Format",
-    "LayerTime", "MissingLibrary", "OpenFailed", "Precision", "ProfiledInference", "Request", "RunFailed", "Runtime",
-    "Session", "Setup", "SourceInvalid", "TensorSpec", "Unsupported", "calibration_inputs", "companion", "first_line",
-    "load_timm", "nvidia", "onnx_export", "quiet_warnings", "usable_cpus", "vnni",
+    "JSON", "TRACED_BATCH", "Artifact", "BackbenchError", "Clock", "Device", "Export", "ExportFailed", "Exporter",
+    "Facts", "Format", "LayerTime", "MissingLibrary", "OpenFailed", "Precision", "ProfiledInference", "Request",
+    "RunFailed", "Runtime", "Session", "Setup", "SourceInvalid", "TensorSpec", "Unsupported", "calibration_inputs",
+    "companion", "first_line", "load_timm", "nvidia", "onnx_export", "quiet_warnings", "usable_cpus", "vnni",
 ]  # fmt: skip
 
 
@@ -230,6 +230,10 @@ def vnni() -> bool | None:
     from harness.machine import vnni as has
 
     return has()
+
+
+TRACED_BATCH = 3
+"""Images to trace with where a batch of any size is wanted: 0 and 1 are taken for constants, and `onnx_export` tries 2."""
 
 
 def onnx_export(file: Path, batch: int | None, source: Artifact) -> Export:

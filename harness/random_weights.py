@@ -93,7 +93,7 @@ def _recompute(model: Any, norms: list[Any], images: Any) -> None:
         norm.train()
     with torch.no_grad():
         for batch in torch.from_numpy(images).split(_IMAGES):
-            model(batch)
+            model(batch.contiguous(memory_format=torch.channels_last))  # a quarter less time of a CPU
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()

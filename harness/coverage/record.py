@@ -16,7 +16,7 @@ PARTS: tuple[Part, ...] = ("classifier", "features")
 LIMIT = 1e-4
 """Largest relative L2 error (fp32) of an output that still counts as the same function."""
 INPUTS = 4
-"""Different reference images: each one alone, then all as one batch."""
+"""Different reference images: one alone, then all as one batch; each alone where the export has one batch size."""
 
 
 @dataclass(frozen=True)
