@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from harness import backbone, random_weights, reference
+from harness import backbone, random_weights, reference, torchvision_ops
 from harness.errors import SourceInvalid, UnknownName
 from harness.images import natural_images, normalised_images
 from harness.model import Artifact, Backbone
@@ -104,9 +104,9 @@ def plain(depth: int) -> torch.nn.Module:
 SEEN = normalised_images(2, (3, 32, 32), 5, {})
 
 
-def rounding(net: torch.nn.Module) -> float:
+def rounding(net: torch.nn.Module, seen: Any = SEEN) -> float:
     """Relative L2 difference of the outputs in fp32 and in fp64."""
-    images = torch.from_numpy(SEEN)
+    images = torch.from_numpy(seen)
     with torch.inference_mode():
         single = net(images).double()
         double = net.double()(images.double())
@@ -125,6 +125,24 @@ def test_a_network_that_does_not_amplify_rounding_errors_keeps_its_biases() -> N
     net = plain(3)
     random_weights.enliven(net, SEEN, 0)
     assert not any(m.bias.any() for m in net.modules() if isinstance(m, torch.nn.BatchNorm2d))
+
+
+def test_attention_without_a_scale_does_not_amplify_rounding_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    torchvision_ops.declare()
+    import timm
+
+    small = {"img_size": 144, "embed_dim": 128, "num_heads": 2, "depth": 12, "num_classes": 8}
+
+    def gemma() -> torch.nn.Module:
+        torch.manual_seed(0)
+        return timm.create_model("gemma4_vit_167m", **small).eval()
+
+    scaled, plain = gemma(), gemma()
+    random_weights.enliven(scaled, SEEN, 0)
+    monkeypatch.setattr(random_weights, "_scale_queries", lambda _: None)
+    random_weights.enliven(plain, SEEN, 0)
+    images = normalised_images(2, (3, 144, 144), 5, {})
+    assert rounding(scaled, images) < rounding(plain, images) / 10
 
 
 def test_a_loaded_backbone_is_in_eval_mode_and_takes_any_batch(small: Artifact) -> None:
