@@ -233,13 +233,13 @@ def vnni() -> bool | None:
 
 
 TRACED_BATCH = 3
-"""Images to trace with where a batch of any size is wanted: 0 and 1 are taken for constants, and `onnx_export` tries 2."""
+"""Images to trace with where a batch of any size is wanted: 0 and 1 are taken for constants, and `onnx_export` tries 1."""
 
 
 def onnx_export(file: Path, batch: int | None, source: Artifact) -> Export:
     """What an exporter hands back for the ONNX file it wrote: checked, specs read, a dynamic batch (None) tried out.
 
-    Raises `ExportFailed`.
+    It is tried with one image, so that a graph traced with one would prove nothing. Raises `ExportFailed`.
     """
     from harness.onnx_file import exported
 

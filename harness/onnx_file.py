@@ -14,8 +14,9 @@ from typing import Any
 from harness.errors import ExportFailed, SourceInvalid
 from harness.model import Artifact, Export, Precision, TensorSpec
 
-_BATCHES_TRIED = (1, 2)
-"""Neither is `api.TRACED_BATCH`."""
+_TRIED = 1
+"""The batch that is hardest for a graph: `torch.export` assumes that it is 2 or more, a number that an exporter has frozen is
+`api.TRACED_BATCH`, and a frozen tensor would make this batch that one. It needs the least memory and time, too."""
 
 
 def inspect(path: Path) -> Export:
@@ -190,7 +191,7 @@ def exported(file: Path, batch: int | None, source: Artifact) -> Export:
         raise ExportFailed(f"the exported file is not valid ONNX: {first_line(error)}", "see the log") from error
     inputs, outputs = specs(model)
     if batch is None:
-        _try_batches(file, inputs, outputs)
+        _try_a_batch(file, inputs, outputs)
         inputs, outputs = (tuple(_with_batch(spec) for spec in group) for group in (inputs, outputs))
     details = {
         "batch": "dynamic" if batch is None else batch,
@@ -204,7 +205,7 @@ def _with_batch(spec: TensorSpec) -> TensorSpec:
     return TensorSpec(spec.name, ("batch", *spec.shape[1:]), spec.dtype)
 
 
-def _try_batches(file: Path, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> None:
+def _try_a_batch(file: Path, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> None:
     """A graph may have a symbolic batch and a reshape to the traced one: only running it tells."""
     if not all(spec.dynamic_batch for spec in inputs):
         raise ExportFailed("the exporter fixed the batch that should be dynamic", "a fixed batch is tried next")
@@ -216,14 +217,13 @@ def _try_batches(file: Path, inputs: tuple[TensorSpec, ...], outputs: tuple[Tens
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.enable_cpu_mem_arena = options.enable_mem_pattern = False  # slower, and nothing is kept from run to run
+    options.enable_cpu_mem_arena = options.enable_mem_pattern = False  # for one run
     try:
         session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-        for batch in _BATCHES_TRIED:
-            feed = {spec.name: np.zeros((batch, *_sizes(spec)), spec.dtype) for spec in inputs}
-            for spec, result in zip(outputs, session.run(None, feed), strict=True):
-                if result.shape[:1] != (batch,):
-                    raise ExportFailed(f"output {spec.name} has shape {result.shape} for a batch of {batch}", "")
+        feed = {spec.name: np.zeros((_TRIED, *_sizes(spec)), spec.dtype) for spec in inputs}
+        for spec, result in zip(outputs, session.run(None, feed), strict=True):
+            if result.shape[:1] != (_TRIED,):
+                raise ExportFailed(f"output {spec.name} has shape {result.shape} for a batch of {_TRIED}", "")
     except ExportFailed:
         raise
     except Exception as error:
