@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-from exporters._openvino import attends, ir_export, reshaped
+from exporters._openvino import attends, ir_export, read
 from harness.api import Artifact, Export, Exporter, ExportFailed, Request, calibration_inputs, first_line
 
 PRESETS = ("mixed", "performance")
@@ -42,7 +42,7 @@ class OpenVinoInt8(Exporter):
                 f"the calibration images do not fill one batch of {size}", f"give --calib-images {16 * size}"
             )
         try:
-            model = reshaped(openvino.Core().read_model(source.path), want.batch)
+            model = read(source.path, want.batch)
             transformer = attends(model)
             quantised = nncf.quantize(
                 model,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from exporters._openvino import ir_export, reshaped
+from exporters._openvino import ir_export, read
 from harness.api import Artifact, Export, Exporter, ExportFailed, Request, first_line
 
 
@@ -19,11 +19,11 @@ class OpenVinoIr(Exporter):
     needs: ClassVar = {"openvino": "openvino"}
 
     def export(self, source: Artifact, want: Request, folder: Path) -> Export:
-        """Read and save; `read_model` and `save_model` send no telemetry, unlike `ovc` and `convert_model`."""
+        """Read and save; `save_model` sends no telemetry, unlike `ovc`."""
         import openvino
 
         try:
-            model = reshaped(openvino.Core().read_model(source.path), want.batch)
+            model = read(source.path, want.batch)
             openvino.save_model(model, str(folder / "model.xml"), compress_to_fp16=want.precision == "fp16")
         except Exception as error:
             raise ExportFailed(f"OpenVINO cannot convert the ONNX file: {first_line(error)}", "see the log") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
@@ -150,6 +151,16 @@ def test_constants_that_the_optimiser_loses_are_in_the_file(
     artifact = nets.exported("onnx_dynamo", make("timm", "resnet", None), tmp_path)
     images = np.linspace(-2, 2, 2 * 3 * SIDE * SIDE, dtype=np.float32).reshape(2, 3, SIDE, SIDE)
     assert np.allclose(_run(artifact, images)[0], images.clip(-0.5, 0.5) * images.clip(-1.5, 1.5))
+
+
+def test_dynamo_lets_go_of_the_weights_that_it_has_written(make: Make, tmp_path: Path) -> None:
+    def alive() -> int:
+        gc.collect()
+        return sum(o.untyped_storage().nbytes() for o in gc.get_objects() if type(o) is torch.nn.Parameter)
+
+    source, before = make("timm", "resnet", None), alive()
+    registry.exporter_class("onnx_dynamo")().export(source, Request("fp32", None), tmp_path)
+    assert alive() == before
 
 
 @pytest.mark.parametrize("exporter", ["onnx_dynamo", "onnx_torchscript"])
