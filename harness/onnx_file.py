@@ -216,8 +216,8 @@ def _try_a_batch(file: Path, inputs: tuple[TensorSpec, ...], outputs: tuple[Tens
 
     options = ort.SessionOptions()
     options.log_severity_level = 4
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.enable_cpu_mem_arena = options.enable_mem_pattern = False  # for one run
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.enable_cpu_mem_arena = options.enable_mem_pattern = False  # all for one run: least memory
     try:
         session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
         feed = {spec.name: np.zeros((_TRIED, *_sizes(spec)), spec.dtype) for spec in inputs}
