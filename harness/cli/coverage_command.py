@@ -93,7 +93,7 @@ def command(
 
     Nothing is timed. Each architecture has a process of its own with limits on time and memory: a crash costs only that
     one. Its files are removed when it is done with. One of each family comes first, then the others by size.
-    A classifier is compared on single images and, where its export takes any batch, on a batch of 4.
+    A classifier is compared on one image and, where its export takes any batch, on a batch of 4.
 
     \b
       backbench coverage -m 'resnet*' -m 'vit_tiny*'
