@@ -13,6 +13,7 @@ FOLDER = Path(__file__).parents[1] / "docs" / "known-issues"
 SHOWN = {
     "openvino_multiply_convolution.py": ("openvino", "2026.4.1", "Div by a constant of shape [7, 7]: relative L2 error 5.5e"),
     "openvino_constant_resize.py": ("openvino", "2026.4.1", "[1, 96, 32, 32], constant: compiled in"),  # how long, is no test
+    "openvino_exclude_outside.py": ("openvino", "2026.4.1", "exclude_outside=1: relative L2 error 2.2e"),
     "onnxscript_two_clips_of_one_tensor.py": ("onnxscript", "0.7.2", "used and defined nowhere: ['x_max_1', 'x_min_1']"),
     "torch_conv_groups_of_the_batch.py": ("torch", "2.13.0", "a dynamic batch: TypeError: Unsupported attribute type"),
 }  # fmt: skip
