@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -151,6 +152,33 @@ def test_constants_that_the_optimiser_loses_are_in_the_file(
     artifact = nets.exported("onnx_dynamo", make("timm", "resnet", None), tmp_path)
     images = np.linspace(-2, 2, 2 * 3 * SIDE * SIDE, dtype=np.float32).reshape(2, 3, SIDE, SIDE)
     assert np.allclose(_run(artifact, images)[0], images.clip(-0.5, 0.5) * images.clip(-1.5, 1.5))
+
+
+class ResizedConstant(torch.nn.Module):  # type: ignore[misc]
+    """Adds a table to its input, resized to it as hiera's position embedding is; too large for the optimiser."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = torch.nn.Parameter(torch.randn(1, 48, 16, 16, generator=torch.Generator().manual_seed(0)))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        table = torch.nn.functional.interpolate(self.table, size=(SIDE, SIDE), mode="bicubic", antialias=True)
+        return torch.nn.functional.interpolate(x + table[:, :3], scale_factor=0.5, mode="bilinear")
+
+
+def test_a_constant_is_resized_by_the_exporter(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = ResizedConstant().eval()
+    monkeypatch.setattr(onnx_dynamo, "load_timm", lambda _: ResizedConstant().eval())
+    made = nets.exported("onnx_dynamo", make("timm", "resnet", None), tmp_path)
+    graph = onnx.load(made.path).graph
+    assert [node.op_type for node in graph.node].count("Resize") == 1  # of what depends on the input
+    assert [list(tensor.dims) for tensor in graph.initializer if len(tensor.dims) == 4] == [[1, 48, SIDE, SIDE]]
+    images = natural_images(2, 3, SIDE, SIDE, seed=0)
+    with torch.inference_mode():
+        expected = net(torch.from_numpy(images)).numpy()
+    assert nets.rel_l2(_run(made, images)[0], expected) < 1e-5
+    ir = nets.exported("openvino_ir", made, tmp_path)
+    assert nets.rel_l2(_run(ir, images)[0], expected) < 1e-5
 
 
 def test_dynamo_lets_go_of_the_weights_that_it_has_written(make: Make, tmp_path: Path) -> None:
