@@ -15,6 +15,10 @@ _INFERENCE, _MODULE = "backbench::inference", "backbench::module "
 _GENERATED = ("_cpp_fused", "triton_")
 _CALLED = re.compile(r"^graph_\d+_cpp_(?=fused)|(?<=fused)(\w*?)_\d+$")
 """What Inductor's names have beside what was fused: the graph, and a running number."""
+_PREPARES = re.compile(
+    r"^aten::(empty\w*|resize\w*|as_strided_?|view|reshape|_reshape_alias|expand|transpose|t|permute)$"
+)
+"""What makes or names a tensor without computing it: of a small operator it may take longer than what computes."""
 
 
 def profiled(
@@ -84,9 +88,16 @@ def _layer(event: Any, module: str, begin_us: float, device: str, precision: str
         precision,
         device,
         None if on_gpu else (event.time_range.start - begin_us) * 1000.0,  # kernels begin after they are launched
-        max(_descendants(event), key=lambda e: e.self_device_time_total if on_gpu else e.self_cpu_time_total).name,
+        _kernel(event, on_gpu),
         module=module,
     )
+
+
+def _kernel(event: Any, on_gpu: bool) -> str:
+    """What took longest within an operator, of what computes."""
+    within = list(_descendants(event))
+    computing = [e for e in within if not _PREPARES.match(e.name)] or within
+    return str(max(computing, key=lambda e: e.self_device_time_total if on_gpu else e.self_cpu_time_total).name)
 
 
 def _is_operator(event: Any) -> bool:

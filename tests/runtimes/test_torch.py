@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from harness import backbone
 from harness.api import OpenFailed, RunFailed
 from harness.model import Artifact, Device, Recipe, TensorSpec
+from runtimes._torch_profile import _kernel
 from tests.runtimes.opening import SHAPE, images, infer, opened
 
 torch: Any = pytest.importorskip("torch")
@@ -176,6 +178,15 @@ def test_the_profile_names_operators() -> None:
     conv = next(layer for layer in inferences[-1].layers if layer.kind == "aten::conv2d")
     assert conv.time_ns > 0 and "conv" in conv.kernel and conv.precision == "fp32" and conv.module
     assert sum(layer.time_ns for layer in inferences[-1].layers) <= inferences[-1].latency_ns
+
+
+def test_a_kernel_is_what_computes_also_where_making_the_output_took_longer() -> None:
+    def event(name: str, self_us: float, *children: Any) -> Any:
+        return SimpleNamespace(name=name, self_cpu_time_total=self_us, cpu_children=children)
+
+    empty, convolution = event("aten::empty", 90.0), event("aten::mkldnn_convolution", 50.0, event("aten::empty", 90.0))
+    assert _kernel(event("aten::conv2d", 2.0, convolution), on_gpu=False) == "aten::mkldnn_convolution"
+    assert _kernel(empty, on_gpu=False) == "aten::empty"
 
 
 def test_closing_twice_is_harmless() -> None:
