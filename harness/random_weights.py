@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
+from contextlib import ExitStack
 from typing import Any
 
 from harness.images import natural_images
 
+_FEW, _PLACES = 8, 49
+"""So many images suffice where every BatchNorm sees at least so many places of each: a map of 7 x 7."""
 _IMAGES, _BATCHES = 16, 2
-"""A BatchNorm of vectors has one sample per image: with 16 in all, levit_128s was ill-conditioned (a relative error of
-5e-5 to 8e-5 in fp32 itself, 6e-6 with 32)."""
+"""Elsewhere: a BatchNorm of vectors has one sample per image. With 16 in all, levit_128s was ill-conditioned (a relative
+error of 5e-5 to 8e-5 in fp32 itself, 6e-6 with 32)."""
 _CLOSED, _ADDED = 0.1, ("bias", "token", "pos", "embed")
 _BRANCH_SCALE = 0.3
 """Of the order that trained residual branches have; deep nets stay in range with it."""
@@ -99,20 +102,29 @@ def _batch_norms(model: Any) -> list[Any]:
 
 
 def _recompute(model: Any, norms: list[Any], images: Any) -> None:
+    if _average(model, norms, images[:_FEW]) < _PLACES:
+        _average(model, norms, images)
+
+
+def _average(model: Any, norms: list[Any], images: Any) -> int:
+    """Take the statistics of these images; the fewest places of an image that a BatchNorm had them of."""
     import torch
 
+    batches = torch.from_numpy(images).split(_IMAGES)
+    values: list[int] = []
     model.eval()
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a cumulative average
-        norm.train()
-    with torch.no_grad():
-        for batch in torch.from_numpy(images).split(_IMAGES):
+    with ExitStack() as stack, torch.no_grad():
+        for norm in norms:
+            norm.reset_running_stats()
+            stack.callback(setattr, norm, "momentum", norm.momentum)
+            norm.momentum = None  # a cumulative average
+            norm.train()
+            counted = norm.register_forward_pre_hook(lambda _, given: values.append(given[0][:, 0].numel()))
+            stack.callback(counted.remove)
+        for batch in batches:
             model(batch.contiguous(memory_format=torch.channels_last))  # a quarter less time of a CPU
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-        norm.eval()
+    model.eval()
+    return min(values, default=0) // len(batches[0])
 
 
 def _rounding(model: Any, images: Any) -> float:

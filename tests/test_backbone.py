@@ -127,6 +127,20 @@ def test_a_network_that_does_not_amplify_rounding_errors_keeps_its_biases() -> N
     assert not any(m.bias.any() for m in net.modules() if isinstance(m, torch.nn.BatchNorm2d))
 
 
+def test_statistics_are_of_more_images_where_a_batch_norm_has_one_value_of_each() -> None:
+    def images_seen(*last: torch.nn.Module) -> int:
+        torch.manual_seed(0)
+        first = torch.nn.Conv2d(3, 8, 3)
+        net = torch.nn.Sequential(first, torch.nn.BatchNorm2d(8), *last)
+        seen: list[int] = []
+        counted = first.register_forward_hook(lambda _, given, __: seen.append(len(given[0])))
+        random_weights.enliven(net, SEEN, 0)
+        counted.remove()
+        return sum(seen)
+
+    assert 3 * images_seen() < images_seen(torch.nn.AdaptiveAvgPool2d(1), torch.nn.BatchNorm2d(8))
+
+
 def test_attention_without_a_scale_does_not_amplify_rounding_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     torchvision_ops.declare()
     import timm

@@ -15,8 +15,9 @@ Key = tuple[str, Part]
 PARTS: tuple[Part, ...] = ("classifier", "features")
 LIMIT = 1e-4
 """Largest relative L2 error (fp32) of an output that still counts as the same function."""
-INPUTS = 4
-"""Different reference images: one alone, then all as one batch; each alone where the export has one batch size."""
+INPUTS: Mapping[Part, int] = {"classifier": 4, "features": 2}
+"""Different reference images. A classifier's: one alone, then all as one batch; each alone where the export has one batch
+size. Of feature maps each alone."""
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ class _Work:
         self._folder = folder / "runtimes"
         cache = Watched(folder, lambda entry: tell(News("began", self._step, str(entry))))
         self._line = prepare.Line(
-            self._backbone, cache, folder, print, threading.Event(), start=Here, inputs=INPUTS
+            self._backbone, cache, folder, print, threading.Event(), start=Here, inputs=INPUTS[order.part]
         )  # fmt: skip
 
     def do(self) -> None:
@@ -144,7 +144,7 @@ class _Work:
 
     def _batches(self, fixed: int | None) -> tuple[int, ...]:
         """One image; of a classifier all as one batch too, where the export takes any."""
-        return (1,) if fixed or self._order.part == "features" else (1, INPUTS)
+        return (1,) if fixed or self._order.part == "features" else (1, INPUTS[self._order.part])
 
     def _chain(self, known: Any, source: Artifact, name: str) -> tuple[route.Step, ...]:
         try:
@@ -163,7 +163,9 @@ class _Work:
             for batch in batches:
                 cell = Cell(self._backbone, name, "fp32", batch, self._order.device, self._order.threads)
                 artifact = self._line.chain(cell, source, reference).artifact
-                images = INPUTS if batch == batches[-1] else 1  # of one alone the shapes differ, nothing else
+                images = (
+                    INPUTS[self._order.part] if batch == batches[-1] else 1
+                )  # of one alone the shapes differ, nothing else
                 checked = self._compare(cell, artifact, Path(reference.path), images)
                 done.append(batch)
                 errors = [error.rel_l2 for error in checked.outputs]
