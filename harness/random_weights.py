@@ -128,7 +128,7 @@ def _average(model: Any, norms: list[Any], images: Any) -> int:
 
 
 def _rounding(model: Any, images: Any) -> float:
-    """How much of the outputs is fp32's rounding: their relative L2 difference from those in fp64, of the worst image.
+    """How much of an output is fp32's rounding: its relative L2 difference from that in fp64, of the worst image and output.
 
     Random BatchNorm networks without shortcuts are chaotic: every ReLU amplifies by sqrt(pi / (pi - 1)), about 1.21
     (Yang et al., A Mean Field Theory of Batch Normalization, 2019), and so is the rounding of each layer: 1.1e-4 in
@@ -139,20 +139,22 @@ def _rounding(model: Any, images: Any) -> float:
 
     given = torch.from_numpy(images)
     with torch.no_grad():
-        single = _by_image(model(given))
+        single = _listed(model(given))
         try:
-            double = _by_image(copy.deepcopy(model).double()(given.double()))
+            double = _listed(copy.deepcopy(model).double()(given.double()))
         except RuntimeError:  # it makes fp32 tensors of its own
             return 0.0
-    return float(((single - double).norm(dim=1) / double.norm(dim=1).clamp(min=1e-30)).max())
+    return max(map(_relative, single, double))
 
 
-def _by_image(outputs: Any) -> Any:
-    """All outputs of each image in one row, in fp64."""
-    import torch
+def _listed(outputs: Any) -> list[Any]:
+    return list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
 
-    many = outputs if isinstance(outputs, (list, tuple)) else [outputs]
-    return torch.cat([one.flatten(1).double() for one in many], dim=1)
+
+def _relative(single: Any, double: Any) -> float:
+    double = double.flatten(1)
+    error = (single.flatten(1).double() - double).norm(dim=1)
+    return float((error / double.norm(dim=1).clamp(min=1e-30)).max())
 
 
 def _shift_upwards(norms: list[Any]) -> None:

@@ -127,6 +127,22 @@ def test_a_network_that_does_not_amplify_rounding_errors_keeps_its_biases() -> N
     assert not any(m.bias.any() for m in net.modules() if isinstance(m, torch.nn.BatchNorm2d))
 
 
+def test_rounding_is_that_of_the_worst_output() -> None:
+    class Beside(torch.nn.Module):
+        """A large output without errors beside a chaotic one, as the first feature map is beside the last."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = plain(60)
+
+        def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+            return [1e6 * x, self.net(x)]
+
+    net = Beside()
+    random_weights.enliven(net, SEEN, 0)
+    assert all(m.bias.any() for m in net.modules() if isinstance(m, torch.nn.BatchNorm2d))
+
+
 def test_statistics_are_of_more_images_where_a_batch_norm_has_one_value_of_each() -> None:
     def images_seen(*last: torch.nn.Module) -> int:
         torch.manual_seed(0)
