@@ -128,7 +128,7 @@ def test_a_network_that_does_not_amplify_rounding_errors_keeps_its_biases() -> N
 
 
 def test_rounding_is_that_of_the_worst_output() -> None:
-    class Beside(torch.nn.Module):
+    class Beside(torch.nn.Module):  # type: ignore[misc]
         """A large output without errors beside a chaotic one, as the first feature map is beside the last."""
 
         def __init__(self) -> None:
