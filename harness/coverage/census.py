@@ -15,6 +15,14 @@ from harness.coverage.record import Architecture
 _SILENT_S = 300.0
 _CREATION_FAULTS = (RuntimeError, ValueError, TypeError, AttributeError, AssertionError, KeyError)
 """What timm raises where an architecture has no feature maps: there is no one exception for it."""
+_FILLING = frozenset(
+    f"{name}_"
+    for name in (
+        "normal", "uniform", "trunc_normal", "kaiming_uniform", "kaiming_normal", "constant", "erfinv", "clamp", "mul", "add",
+        "div", "fill", "zero", "copy",
+    )
+)  # fmt: skip
+"""What gives a tensor its numbers, of torch.Tensor and torch.nn.init."""
 
 
 def find(names: Sequence[str], cache: Path, timm: str, tell: Callable[[str], None]) -> tuple[Architecture, ...]:
@@ -74,10 +82,26 @@ def _on_meta(timm: Any, name: str, **options: Any) -> Any:
     import torch
 
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _unfilled():
             return timm.create_model(name, **options)
     except _CREATION_FAULTS:
         return timm.create_model(name, **options)
+
+
+def _unfilled() -> Any:
+    """A mode in which tensors without memory are not filled: over half of the time that making a model takes on `meta`."""
+    from torch.overrides import TorchFunctionMode
+
+    class Unfilled(TorchFunctionMode):  # type: ignore[misc]
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            kwargs = kwargs or {}
+            if getattr(func, "__name__", "") in _FILLING:
+                tensor = args[0] if args else kwargs.get("tensor")  # so torch.nn.init names it
+                if tensor is not None and tensor.is_meta:
+                    return tensor
+            return func(*args, **kwargs)
+
+    return Unfilled()
 
 
 def _has_features(timm: Any, name: str) -> bool:
