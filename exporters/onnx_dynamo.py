@@ -6,7 +6,7 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from exporters._onnx_ir import let_go_of_weights, resize_constants, restore_constants
 from harness.api import (
@@ -63,6 +63,7 @@ def _write(file: Path, source: Artifact, want: Request) -> None:
     shape = [TRACED_BATCH if want.batch is None else want.batch, *source.inputs[0].shape[1:]]
     with set_exportable(True), quiet_warnings():
         model = load_timm(source)
+        _out_of_place(model)
         try:
             program = torch.onnx.export(
                 model,
@@ -80,6 +81,16 @@ def _write(file: Path, source: Artifact, want: Request) -> None:
             let_go_of_weights(program.model.graph, model)
         except Exception as error:
             raise ExportFailed(f"torch.onnx.export: {_why(error)}", "the trace is in the log") from error
+
+
+def _out_of_place(model: Any) -> None:
+    """Have activations write new tensors: the graph is the same, and PyTorch decomposes what works in place, op by op.
+
+    A third of the time of exporting a network of ReLU6 or Hardswish.
+    """
+    for module in model.modules():
+        if getattr(module, "inplace", None) is True:
+            module.inplace = False
 
 
 def _why(error: BaseException) -> str:

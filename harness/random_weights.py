@@ -39,12 +39,11 @@ def enliven(model: Any, reference: Any, seed: int) -> None:
     _scale_queries(model)
     norms = _batch_norms(model)
     if norms:
-        channels, height, width = reference.shape[1:]
-        images = (natural_images(_IMAGES * _BATCHES, channels, height, width, seed + 1) - 0.45) / 0.225
-        _recompute(model, norms, images)
+        shape = reference.shape[1:]
+        _recompute(model, norms, shape, seed + 1)
         if _rounding(model, reference) > _MOST_ROUNDING:
             _shift_upwards(norms)
-            _recompute(model, norms, images)
+            _recompute(model, norms, shape, seed + 1)
             _floor_variances(norms)
 
 
@@ -101,9 +100,12 @@ def _batch_norms(model: Any) -> list[Any]:
     return [module for module in model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
 
 
-def _recompute(model: Any, norms: list[Any], images: Any) -> None:
-    if _average(model, norms, images[:_FEW]) < _PLACES:
-        _average(model, norms, images)
+def _recompute(model: Any, norms: list[Any], shape: tuple[int, int, int], seed: int) -> None:
+    def images(count: int) -> Any:
+        return (natural_images(count, *shape, seed) - 0.45) / 0.225
+
+    if _average(model, norms, images(_FEW)) < _PLACES:
+        _average(model, norms, images(_IMAGES * _BATCHES))
 
 
 def _average(model: Any, norms: list[Any], images: Any) -> int:

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from exporters import onnx_dynamo
-from harness import registry
+from harness import backbone, registry
 from harness.errors import ExportFailed
 from harness.images import natural_images
 from harness.model import Artifact, Backbone, Request
@@ -179,6 +179,22 @@ def test_a_constant_is_resized_by_the_exporter(make: Make, tmp_path: Path, monke
     assert nets.rel_l2(_run(made, images)[0], expected) < 1e-5
     ir = nets.exported("openvino_ir", made, tmp_path)
     assert nets.rel_l2(_run(ir, images)[0], expected) < 1e-5
+
+
+def test_dynamo_captures_activations_out_of_place(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch decomposes those in place: up to a third of the time of an export, for the same graph."""
+    captured: list[Any] = []
+    export = torch.onnx.export
+
+    def watched(model: Any, *args: Any, **options: Any) -> Any:
+        captured.append(model)
+        return export(model, *args, **options)
+
+    monkeypatch.setattr(torch.onnx, "export", watched)
+    source = make("timm", "resnet", None)
+    nets.exported("onnx_dynamo", source, tmp_path, None)
+    in_place = [[getattr(m, "inplace", False) for m in net.modules()] for net in (backbone.load(source), *captured)]
+    assert [any(net) for net in in_place] == [True, False]
 
 
 def test_dynamo_lets_go_of_the_weights_that_it_has_written(make: Make, tmp_path: Path) -> None:
