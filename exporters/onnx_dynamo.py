@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-from exporters._onnx_ir import let_go_of_weights, resize_constants, restore_constants
+from exporters._onnx_ir import compute_constants, let_go_of_weights, restore_constants
 from harness.api import (
     TRACED_BATCH,
     Artifact,
@@ -76,7 +76,7 @@ def _write(file: Path, source: Artifact, want: Request) -> None:
                 dynamic_shapes=({0: torch.export.Dim("batch")},) if dynamic else None,
             )
             restore_constants(program.model.graph)
-            resize_constants(program.model.graph)
+            compute_constants(program.model.graph)
             program.save(str(file), external_data=source.size_bytes > ONE_FILE_BYTES)
             let_go_of_weights(program.model.graph, model)
         except Exception as error:

@@ -181,6 +181,36 @@ def test_a_constant_is_resized_by_the_exporter(make: Make, tmp_path: Path, monke
     assert nets.rel_l2(_run(ir, images)[0], expected) < 1e-5
 
 
+def test_standardised_weights_are_computed_by_the_exporter(tmp_path: Path) -> None:
+    """Left in the graph, every runtime computes them when it opens the file."""
+    source = nets.snapshot(Backbone("test_nfnet", input_size=SIDE), tmp_path / "timm")
+    made = nets.exported("onnx_dynamo", source, tmp_path / "onnx")
+    graph = onnx.load(made.path).graph
+    weights = {tensor.name for tensor in graph.initializer}
+    convolutions = [node for node in graph.node if node.op_type == "Conv"]
+    assert convolutions and all(node.input[1] in weights for node in convolutions)
+    assert "stem.conv3.weight" in weights  # under the parameter's name
+    images = natural_images(2, 3, SIDE, SIDE, seed=0)
+    (expected,) = nets.outputs_of(source, images)
+    assert nets.rel_l2(_run(made, images)[0], expected) < 1e-5
+
+
+def test_a_constant_that_would_grow_stays_in_the_graph(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Repeated(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.row = torch.nn.Parameter(torch.randn(1, SIDE))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x @ self.row.sin().repeat(5000, 1).mT
+
+    monkeypatch.setattr(onnx_dynamo, "load_timm", lambda _: Repeated().eval())
+    made = nets.exported("onnx_dynamo", make("timm", "resnet", None), tmp_path)
+    assert made.size_bytes < 5000 * SIDE * 4  # over what onnxscript itself computes
+
+
 def test_dynamo_captures_activations_out_of_place(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """PyTorch decomposes those in place: up to a third of the time of an export, for the same graph."""
     captured: list[Any] = []
