@@ -61,13 +61,11 @@ def _compute(graph: Any, value: Any, *, may_grow: bool = False) -> None:
     for node in reversed(made_by):
         if not any(output.uses() or output.is_graph_output() for output in node.outputs):
             graph.remove(node, safe=True)
-    for name, one in given.items():
-        if one.is_initializer() and not one.uses():
-            graph.initializers.pop(name)
-    largest = max(given, key=lambda name: int(given[name].const_value.size))
-    computed.name = (
-        f"{value.name}_computed" if largest in graph.initializers else largest
-    )  # the parameter's, where it can be
+    freed = [name for name, one in given.items() if one.is_initializer() and not one.uses()]
+    for name in freed:
+        graph.initializers.pop(name)
+    parameter = max(freed, key=lambda name: int(given[name].const_value.size), default="")
+    computed.name = parameter or f"{value.name}_computed"
     graph.register_initializer(computed)
 
 
