@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
+import math
 from collections.abc import Mapping
 from typing import Any
 
+from harness.api import first_line
+
+log = logging.getLogger("backbench")
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-"""Their second input is a weight."""
+"""Their second input is a weight, or what the network computes."""
 _RANDOM = ("Random", "Multinomial", "Bernoulli")
 
 
@@ -36,53 +41,76 @@ def compute_constants(graph: Any) -> None:
     """
     if importlib.util.find_spec("onnxruntime") is None:
         return
+    constant = _constant_nodes(graph)
     for node in list(graph):
         if node.op_type in _WEIGHTED:
-            _compute(graph, node.inputs[1])
+            _compute(graph, node.inputs[1], constant)
         elif node.op_type == "Resize":
-            _compute(graph, node.outputs[0], may_grow=True)
+            _compute(graph, node.outputs[0], constant, may_grow=True)
 
 
-def _compute(graph: Any, value: Any, *, may_grow: bool = False) -> None:
-    """Have an initializer in the value's place, if nodes make it, in float32, of constants that have as many numbers."""
+def _constant_nodes(graph: Any) -> dict[Any, None]:
+    """The nodes that need nothing but constants, in the graph's order."""
+    found: dict[Any, None] = {}
+    for node in graph:
+        if _repeatable(node) and all(
+            value is None or value.const_value is not None or value.producer() in found for value in node.inputs
+        ):
+            found[node] = None
+    return found
+
+
+def _compute(graph: Any, value: Any, constant: Mapping[Any, None], *, may_grow: bool = False) -> None:
+    """Have an initializer in the value's place, if such nodes make it, in float32, and the file does not grow by it.
+
+    What ONNX Runtime cannot compute stays as it is: whether a runtime can is not for an exporter to say.
+    """
     import onnx_ir
 
-    made_by = _makers(value)
-    if not made_by or value.dtype is not onnx_ir.DataType.FLOAT or value.is_graph_output():
+    if value is None or value.const_value is not None or value.producer() not in constant:
         return
+    if value.dtype is not onnx_ir.DataType.FLOAT or value.is_graph_output():
+        return
+    made_by = _makers(value, constant)
     given = {
         one.name: one for node in made_by for one in node.inputs if one is not None and one.const_value is not None
     }
-    array = _run(made_by, given, value.name, graph.opset_imports[""])
-    if array.size > sum(one.const_value.size for one in given.values()) and not may_grow:
+    needed_here = [one for one in given.values() if all(use.node in made_by for use in one.uses())]
+    room = sum(one.const_value.size for one in needed_here)
+    if not may_grow and _size(value) > room:
+        return
+    try:
+        array = _run(made_by, given, value.name, graph.opset_imports[""])
+    except Exception as error:  # noqa: BLE001 - whatever ONNX Runtime has against it, the nodes do the same
+        log.warning("%s is left to be computed by whoever opens the file: %s", value.name, first_line(error))
         return
     computed = onnx_ir.Value(shape=onnx_ir.Shape(array.shape), type=value.type, const_value=onnx_ir.tensor(array))
     onnx_ir.convenience.replace_all_uses_with(value, computed)
     for node in reversed(made_by):
         if not any(output.uses() or output.is_graph_output() for output in node.outputs):
             graph.remove(node, safe=True)
-    freed = [name for name, one in given.items() if one.is_initializer() and not one.uses()]
-    for name in freed:
-        graph.initializers.pop(name)
-    parameter = max(freed, key=lambda name: int(given[name].const_value.size), default="")
-    computed.name = parameter or f"{value.name}_computed"
+    unused = [one for one in given.values() if one.is_initializer() and not one.uses() and not one.is_graph_output()]
+    for one in unused:
+        graph.initializers.pop(one.name)
+    parameter = max(given.values(), key=lambda one: int(one.const_value.size))
+    computed.name = parameter.name if parameter in unused else f"{value.name}_computed"
     graph.register_initializer(computed)
 
 
-def _makers(value: Any) -> list[Any] | None:
-    """The nodes that compute a value, in the order of their running; None where they need more than constants."""
-    found: dict[Any, None] = {}
+def _size(value: Any) -> int:
+    """How many numbers it has; 0 where that is not known before."""
+    return math.prod(value.shape) if value.shape is not None and value.shape.is_static() else 0
 
-    def constant(value: Any) -> bool:
-        if value is None or value.const_value is not None:
-            return True
-        node = value.producer()
-        if node is None or not _repeatable(node) or not all(map(constant, node.inputs)):
-            return False
-        found[node] = None
-        return True
 
-    return list(found) if constant(value) else None
+def _makers(value: Any, constant: Mapping[Any, None]) -> list[Any]:
+    """Those of the constant nodes that compute a value, in the order of their running."""
+    needed, waiting = set(), [value.producer()]
+    while waiting:
+        node = waiting.pop()
+        if node not in needed:
+            needed.add(node)
+            waiting += [one.producer() for one in node.inputs if one is not None and one.const_value is None]
+    return [node for node in constant if node in needed]
 
 
 def _repeatable(node: Any) -> bool:

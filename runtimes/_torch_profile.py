@@ -16,7 +16,8 @@ _GENERATED = ("_cpp_fused", "triton_")
 _CALLED = re.compile(r"^graph_\d+_cpp_(?=fused)|(?<=fused)(\w*?)_\d+$")
 """What Inductor's names have beside what was fused: the graph, and a running number."""
 _PREPARES = re.compile(
-    r"^aten::(empty\w*|resize\w*|as_strided_?|view|reshape|_reshape_alias|expand|transpose|t|permute)$"
+    r"^aten::(empty\w*|new_empty\w*|resize\w*|as_strided_?|_?(unsafe_)?(view|reshape)\w*|expand\w*|transpose|t|permute|"
+    r"select|slice|narrow|unsqueeze|squeeze|alias|detach_?|set_)$"
 )
 """What makes or names a tensor without computing it: of a small operator it may take longer than what computes."""
 
