@@ -92,7 +92,7 @@ def _compute(graph: Any, value: Any, constant: Mapping[Any, None], *, may_grow: 
     unused = [one for one in given.values() if one.is_initializer() and not one.uses() and not one.is_graph_output()]
     for one in unused:
         graph.initializers.pop(one.name)
-    parameter = max(given.values(), key=lambda one: int(one.const_value.size))
+    parameter = max(given.values(), key=lambda one: int(one.const_value.size), default=None)
     computed.name = parameter.name if parameter in unused else f"{value.name}_computed"
     graph.register_initializer(computed)
 
