@@ -92,7 +92,7 @@ def _unfilled() -> Any:
     """A mode in which tensors without memory are not filled: over half of the time that making a model takes on `meta`."""
     from torch.overrides import TorchFunctionMode
 
-    class Unfilled(TorchFunctionMode):  # type: ignore[misc]
+    class _Unfilled(TorchFunctionMode):  # type: ignore[misc]
         def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             kwargs = kwargs or {}
             if getattr(func, "__name__", "") in _FILLING:
@@ -101,7 +101,7 @@ def _unfilled() -> Any:
                     return tensor
             return func(*args, **kwargs)
 
-    return Unfilled()
+    return _Unfilled()
 
 
 def _has_features(timm: Any, name: str) -> bool:
