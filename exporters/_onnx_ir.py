@@ -93,7 +93,7 @@ def _compute(graph: Any, value: Any, constant: Mapping[Any, None], *, may_grow: 
     for one in unused:
         graph.initializers.pop(one.name)
     parameter = max(given.values(), key=lambda one: int(one.const_value.size), default=None)
-    computed.name = parameter.name if parameter in unused else f"{value.name}_computed"
+    computed.name = parameter.name if parameter is not None and parameter in unused else f"{value.name}_computed"
     graph.register_initializer(computed)
 
 
