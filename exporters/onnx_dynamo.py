@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-from exporters._onnx_ir import compute_constants, let_go_of_weights, restore_constants
+from exporters._onnx_constants import compute_constants
+from exporters._onnx_ir import let_go_of_weights, restore_constants
 from harness.api import (
     TRACED_BATCH,
     Artifact,

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
-from exporters._onnx_ir import compute_constants
+from exporters._onnx_constants import compute_constants
 
 onnx_ir: Any = pytest.importorskip("onnx_ir")
 pytest.importorskip("onnxruntime")
