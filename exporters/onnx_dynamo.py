@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from exporters._onnx_constants import compute_constants
-from exporters._onnx_ir import let_go_of_weights, restore_constants, slices_paired_by_tensor
+from exporters._onnx_ir import let_go_of_weights, no_pairs_of_slices, restore_constants
 from harness.api import (
     TRACED_BATCH,
     Artifact,
@@ -62,7 +62,7 @@ def _write(file: Path, source: Artifact, want: Request) -> None:
 
     dynamic = want.batch is None
     shape = [TRACED_BATCH if want.batch is None else want.batch, *source.inputs[0].shape[1:]]
-    with set_exportable(True), quiet_warnings(), slices_paired_by_tensor():
+    with set_exportable(True), quiet_warnings(), no_pairs_of_slices():
         model = load_timm(source)
         _out_of_place(model)
         try:
