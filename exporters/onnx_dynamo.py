@@ -34,6 +34,7 @@ class OnnxDynamo(Exporter):
     target = "onnx"
     precisions = ("fp32",)
     needs: ClassVar = {"torch": "torch", "timm": "timm", "onnx": "onnx", "onnxscript": "onnxscript"}
+    uses = ("onnxruntime",)  # computes constants, and tries a dynamic batch
 
     def export(self, source: Artifact, want: Request, folder: Path) -> Export:
         """Capture the model with several images for a dynamic batch, else with the batch itself."""

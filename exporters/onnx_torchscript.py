@@ -29,6 +29,7 @@ class OnnxTorchScript(Exporter):
     target = "onnx"
     precisions = ("fp32",)
     needs: ClassVar = {"torch": "torch", "timm": "timm", "onnx": "onnx"}
+    uses = ("onnxruntime",)  # tries a dynamic batch
     rank = 1
 
     def export(self, source: Artifact, want: Request, folder: Path) -> Export:

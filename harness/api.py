@@ -63,6 +63,8 @@ class Exporter(ABC):
     """Precision of the source for each precision made, where they differ: a quantiser has `{"int8": "fp32"}`."""
     needs: ClassVar[Mapping[str, str]] = {}
     """Import name of each library it needs -> the requirement that pip installs."""
+    uses: ClassVar[tuple[str, ...]] = ()
+    """Import names of the libraries that what it makes depends on where they are installed, and that it can do without."""
     portable: ClassVar[bool] = True
     """False: what it makes belongs to this device and these library versions, and is cached so."""
     dynamic_batch: ClassVar[bool] = True

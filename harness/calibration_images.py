@@ -92,7 +92,7 @@ def order(source: Artifact, backbone: Backbone, asked: Calibration) -> Order:
     )
     options = {**about, "inputs": inputs, "input_size": backbone.input_size, "config": config}
     code = source_digest("harness.calibration_images", "harness.preprocess", "harness.images", "harness.reference")
-    versions = dict(installed.versions({"numpy": "", "PIL": ""})) | {"source": code}
+    versions = dict(installed.versions(("numpy", "PIL"))) | {"source": code}
     return Order(asked, tuple(map(str, files)), about, Recipe(FORMAT, "", options, versions))
 
 

@@ -1,23 +1,31 @@
-"""Versions of the libraries that are installed. Nothing is imported."""
+"""Which libraries are installed, and their versions. Nothing is imported."""
 
 from __future__ import annotations
 
 import functools
 import importlib.metadata
-from collections.abc import Mapping
+import importlib.util
+from collections.abc import Iterable, Mapping
 
 
-def versions(needs: Mapping[str, str]) -> Mapping[str, str]:
-    """Installed version of each library in `needs`, by import name; nothing is imported."""
-    owners = _distributions()
-    return {module: _version(owners.get(module, module)) for module in needs}
-
-
-def _version(distribution: str) -> str:
+def has(module: str) -> bool:
+    """Whether a library is installed, by import name."""
     try:
-        return importlib.metadata.version(distribution)
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):  # a parent package is missing, or a stub module has no spec
+        return False
+
+
+def versions(modules: Iterable[str]) -> Mapping[str, str]:
+    """Version of each library, by import name: `absent` where it is not installed, `unknown` where no package tells."""
+    return {module: _version(module) for module in modules}
+
+
+def _version(module: str) -> str:
+    try:
+        return importlib.metadata.version(_distributions().get(module, module))
     except importlib.metadata.PackageNotFoundError:
-        return "unknown"
+        return "unknown" if has(module) else "absent"
 
 
 @functools.cache

@@ -86,7 +86,7 @@ class Recipe:
     """sha256 of the artifact (or file) it was made from."""
     options: Mapping[str, JSON] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
-    """Version of every library the exporter needs, and of the exporter's own source."""
+    """Version of every library the exporter needs or uses (`absent`: it did without), and of the exporter's own source."""
 
 
 @dataclass(frozen=True)

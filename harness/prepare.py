@@ -169,7 +169,7 @@ class Line:
             return workers[0]
 
         source = self._source(worker)
-        needs = dict.fromkeys(("torch", "timm") if not self.backbone.path else ("onnxruntime",), "")
+        needs = ("torch", "timm") if not self.backbone.path else ("onnxruntime",)
         recipe = Recipe(
             "reference",
             source.digest,
@@ -194,7 +194,7 @@ class Line:
         options: Mapping[str, JSON] = codec.encode(
             replace(backbone, weights="file" if checkpoint else backbone.weights)
         )
-        versions = dict(installed.versions({"torch": "", "timm": ""}))
+        versions = dict(installed.versions(("torch", "timm")))
         recipe = Recipe("timm", checkpoint, options, versions | {"source": source_digest(*_SNAPSHOT_MODULES)})
 
         def make(folder: Path) -> Export:

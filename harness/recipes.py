@@ -23,7 +23,8 @@ def recipe_of(name: str, source: Artifact, want: Request, belongs_to: Mapping[st
         options.pop("device")
     else:
         options["belongs_to"] = belongs_to
-    return Recipe(name, source.digest, options, dict(installed.versions(exporter.needs)) | {"source": digest})
+    versions = dict(installed.versions((*exporter.needs, *exporter.uses))) | {"source": digest}
+    return Recipe(name, source.digest, options, versions)
 
 
 def watched(want: Request) -> Mapping[str, JSON]:

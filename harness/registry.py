@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from harness import api
+from harness import api, installed
 from harness.errors import BackbenchError, MissingLibrary, PlanInvalid, PluginConflict, UnknownName, did_you_mean
 
 Kind = Literal["exporters", "runtimes"]
@@ -110,14 +110,7 @@ def exporter_classes() -> Mapping[str, type[api.Exporter]]:
 
 def missing(needs: Mapping[str, str]) -> tuple[str, ...]:
     """The requirements among `needs` whose import name is not installed; nothing is imported."""
-    return tuple(requirement for module, requirement in needs.items() if not _installed(module))
-
-
-def _installed(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except (ImportError, ValueError):  # a parent package is missing, or a stub module has no spec
-        return False
+    return tuple(requirement for module, requirement in needs.items() if not installed.has(module))
 
 
 def install_line(requirements: tuple[str, ...]) -> str:

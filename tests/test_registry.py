@@ -9,6 +9,8 @@ import pytest
 
 from harness import installed, registry
 from harness.errors import MissingLibrary, PluginConflict, UnknownName
+from harness.model import Artifact, Recipe, Request
+from harness.recipes import recipe_of
 
 
 @pytest.fixture(autouse=True)
@@ -58,4 +60,11 @@ def test_a_missing_library_gets_the_line_that_installs_it() -> None:
 
 
 def test_versions_are_those_of_the_distribution_behind_the_import_name() -> None:
-    assert installed.versions({"yaml": "PyYAML"}) == {"yaml": metadata.version("PyYAML")}
+    assert installed.versions(["yaml"]) == {"yaml": metadata.version("PyYAML")}
+
+
+def test_a_library_that_an_exporter_can_do_without_is_part_of_its_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else an artifact that ONNX Runtime had no part in would be taken for one that it had."""
+    source = Artifact("timm", "/nowhere", "fp32", (), (), "0" * 64, 0, Recipe("none", "0" * 64))
+    monkeypatch.setattr(registry.exporter_class("onnx_dynamo"), "uses", ("nowhere_to_be_found",))
+    assert recipe_of("onnx_dynamo", source, Request("fp32", None), {}).versions["nowhere_to_be_found"] == "absent"

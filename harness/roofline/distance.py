@@ -92,7 +92,7 @@ class Counter:
         # A file that is in a reduced precision already is counted as it is.
         wide = None if artifact.precision == precision else precision
         asked = {"batch": batch, "size": size, "precision": wide}
-        versions = dict(installed.versions({"torch": "", "onnx": ""}))
+        versions = dict(installed.versions(("torch", "onnx")))
         key = {"artifact": artifact.digest, **asked, "versions": versions, "source": source_digest(*_SOURCES)}
         return self._memo.value(Cost, "costs", key, lambda: self._ask(artifact=codec.encode(artifact), **asked))
 
