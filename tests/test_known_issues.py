@@ -15,6 +15,7 @@ SHOWN = {
     "openvino_constant_resize.py": ("openvino", "2026.4.1", "[1, 96, 32, 32], constant: compiled in"),  # how long, is no test
     "openvino_exclude_outside.py": ("openvino", "2026.4.1", "exclude_outside=1: relative L2 error 2.2e"),
     "onnxscript_two_clips_of_one_tensor.py": ("onnxscript", "0.7.2", "used and defined nowhere: ['x_max_1', 'x_min_1']"),
+    "onnxscript_pairs_of_slices.py": ("onnxscript", "0.7.2", "two halves of [2, 8]: 0 replaced, Slice, Slice, Sub"),
     "torch_conv_groups_of_the_batch.py": ("torch", "2.13.0", "a dynamic batch: TypeError: Unsupported attribute type"),
 }  # fmt: skip
 """Script: the library, the version in which the fault was seen, what the script says of it."""
