@@ -97,7 +97,7 @@ class _Part:
         self.group = group
         self.cells = cells
         self.settings = settings
-        self.trace = Trace(process_sd={k: registry.runtime_class(c.runtime).process_sd for k, (c, _) in cells.items()})
+        self.trace = Trace(process_sd={k: registry.process_sd(c.runtime) for k, (c, _) in cells.items()})
         self.opened_once: set[str] = set()
         self._records: dict[str, Record] = {}
 

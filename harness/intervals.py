@@ -30,20 +30,24 @@ Bursts = Sequence[Sequence[Sequence[int]]]
 """Samples (ns) of one cell: per process, per round in the order of measuring, one by one."""
 
 
-def latency_interval(bursts: Bursts, percentile: float, *, level: float = LEVEL, seed: int = 0) -> Interval | None:
+def latency_interval(
+    bursts: Bursts, percentile: float, *, level: float = LEVEL, seed: int = 0, process_sd: float = PROCESS_SD
+) -> Interval | None:
     """Interval (ns) of a latency percentile (0..1); None where the samples do not support it (METHOD 3).
 
     The value is the percentile of all samples. Rounds are resampled as a whole, because the samples of a burst share the
     machine's state; what they vary by is widened where neighbouring rounds are alike (a clock that drifts) and where they
-    are few. A normal component stands for the bias of a process (`harness.stats`). Order statistics (the binomial interval,
+    are few. A normal component (`process_sd`) is the bias of a process. Order statistics (the binomial interval,
     which assumes independent samples) are the least width: a bootstrap cannot see beyond the largest sample.
     """
-    return _intervals(bursts, {"": percentile}, level, seed, PROCESS_SD).get("")
+    return _intervals(bursts, {"": percentile}, level, seed, process_sd).get("")
 
 
-def latency_intervals(bursts: Bursts, *, level: float = LEVEL, seed: int = 0) -> Mapping[str, Interval]:
+def latency_intervals(
+    bursts: Bursts, *, level: float = LEVEL, seed: int = 0, process_sd: float = PROCESS_SD
+) -> Mapping[str, Interval]:
     """`latency_interval` of all `PERCENTILES` that the samples support, from one resampling."""
-    return _intervals(bursts, PERCENTILES, level, seed, PROCESS_SD)
+    return _intervals(bursts, PERCENTILES, level, seed, process_sd)
 
 
 def cold_interval(values: Sequence[float], *, level: float = LEVEL) -> Interval:

@@ -98,6 +98,11 @@ def runtime_class(name: str) -> type[api.Runtime]:
     return cast("type[api.Runtime]", plugin("runtimes", name).load())
 
 
+def process_sd(runtime: str) -> float:
+    """`Runtime.process_sd` of a runtime by name; of one that is not here (a record of elsewhere), what most have."""
+    return runtime_class(runtime).process_sd if runtime in found("runtimes") else api.Runtime.process_sd
+
+
 def exporter_class(name: str) -> type[api.Exporter]:
     """The class of an exporter; only its module is imported, none of the libraries it needs."""
     return cast("type[api.Exporter]", plugin("exporters", name).load())

@@ -27,12 +27,13 @@ def latencies(trace: Trace, key: str) -> Mapping[str, Latency]:
         for name, times in timed.items():
             if times:
                 columns.setdefault(name, {}).setdefault(s.process, []).append(times)
-    return {name: _latency(list(processes.values())) for name, processes in columns.items()}
+    process_sd = max(stats.PROCESS_SD, trace.process_sd.get(key, 0.0))
+    return {name: _latency(list(processes.values()), process_sd) for name, processes in columns.items()}
 
 
-def _latency(bursts: Sequence[Sequence[Sequence[int]]]) -> Latency:
+def _latency(bursts: Sequence[Sequence[Sequence[int]]], process_sd: float) -> Latency:
     summary = stats.summarise([ns for process in bursts for times in process for ns in times])
-    return replace(summary, intervals_ns=intervals.latency_intervals(bursts))
+    return replace(summary, intervals_ns=intervals.latency_intervals(bursts, process_sd=process_sd))
 
 
 def speedups(trace: Trace, baseline: str, key: str, rules: Rules) -> Mapping[str, Speedup]:
@@ -93,7 +94,7 @@ def finish_again(records: Sequence[Record], samples: Sequence[Samples], best_ns:
 
 def trace_of(records: Sequence[Record], samples: Sequence[Samples]) -> Trace:
     """The trace that records and samples came from, with what was known of the machine and of the runtimes."""
-    process_sd = {r.key: registry.runtime_class(r.cell.runtime).process_sd for r in records}
+    process_sd = {r.key: registry.process_sd(r.cell.runtime) for r in records}
     return Trace(list(samples), best_ns=best_ns(records), process_sd=process_sd)
 
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from harness import codec, store
 from harness.comparing import compare, pairing
 from harness.comparing.comparison import Compared, Comparison
-from harness.comparing.judge import How
-from harness.comparing.pairing import Measured
+from harness.comparing.judge import How, in_turn
+from harness.comparing.pairing import Measured, Pair
 from harness.errors import NotComparable
 from harness.model import Backbone
 from harness.record import Finding, Record
@@ -102,6 +102,35 @@ def test_what_moved_though_nothing_changed_needs_repeats() -> None:
 def test_runs_without_any_change_are_the_same_where_unchanged_cells_vouch_for_it() -> None:
     found = compare.compare([measured("a")], [measured("b")], HOW)
     assert _verdicts(found, "ort_cpu") == _verdicts(found, "openvino") == {"same"}
+
+
+def test_a_baseline_that_was_lost_on_the_way_carries_nothing() -> None:
+    """Its samples are there, and its latency is not known."""
+    lost = _with(measured("b"), "torch_eager", outcome="crashed", latency={}, trust=None)
+    found = compare.compare([measured("a")], [lost], HOW)
+    assert {cell.status for cell in found.cells} == {"compared", "broken"}
+    assert {cell.estimate.by for cell in found.cells if cell.estimate} == {"latency"}
+
+
+def test_in_turn_too_a_ratio_is_known_no_better_than_processes_allow() -> None:
+    """One process of PyTorch against one: what they differ by is no change of PyTorch."""
+    script = {"torch_eager": 20.0, "ort_cpu": 10.0, "torch_compile": 10.0}
+    run = measured("a", script)
+    found = {
+        runtime: in_turn([_pair_of(run, runtime)], run, HOW)[0][0].estimate for runtime in ("ort_cpu", "torch_compile")
+    }
+    ort, torch = found["ort_cpu"], found["torch_compile"]
+    assert ort is not None
+    assert torch is not None
+    assert torch.ratio.half_width > 0.04
+    assert ort.ratio.half_width < torch.ratio.half_width
+    assert torch.variance["processes"] > 0.8 * sum(torch.variance.values())
+
+
+def _pair_of(run: Measured, runtime: str) -> Pair:
+    """The baseline and a cell that stand in one run."""
+    new = next(record for record in run.records if record.cell.runtime == runtime)
+    return Pair(next(record for record in run.records if record.key == new.baseline), new, (), (), ())
 
 
 def test_a_baseline_that_changed_cannot_carry_the_comparison() -> None:

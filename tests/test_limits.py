@@ -180,6 +180,14 @@ def test_a_limit_close_to_the_value_needs_processes_and_one_at_the_value_nothing
     assert "no sensible budget" in hair.advice
 
 
+def test_what_one_process_cannot_know_is_decided_by_processes() -> None:
+    """A budget for one process of PyTorch would never decide what is nearer than its processes differ."""
+    one = deciding.evidence(runtime="torch_eager", width=0.06)
+    assert judge(Limit("latency", 10.4 * MS, "median"), one).decide.processes >= 4
+    near = deciding.evidence(runtime="ort_cpu", width=0.06)
+    assert judge(Limit("latency", 10.4 * MS, "median"), near).decide.processes == 0
+
+
 def test_a_cold_start_is_decided_by_processes() -> None:
     decide = judge(Limit("load", 0.25), deciding.evidence(loads=(0.2,))).decide
     assert (decide.processes > 1, decide.budget_s) == (True, 0.0)

@@ -28,7 +28,7 @@ class Estimate:
     rounds: tuple[int, int]
     runs: tuple[int, int]
     variance: Mapping[str, float]
-    """Variance of the log ratio by where it comes from: `rounds`, `processes`, `runs`; empty for `in_turn`."""
+    """Variance of the log ratio by where it comes from: `rounds`, `processes`, `runs`; the last not for `in_turn`."""
 
 
 @dataclass(frozen=True)

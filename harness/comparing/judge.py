@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from harness import checks, stats
+from harness import checks, registry, stats
 from harness.comparing import difference, pairing, rank
 from harness.comparing.comparable import said
 from harness.comparing.comparison import By, Comparison, Estimate, Overall, Status, Verdict
@@ -57,13 +57,18 @@ def untrusted(base: Record, new: Record, of: checks.Of) -> str:
 _WAYS: tuple[By, By] = ("latency", "speedup")
 
 
+def _ran(pair: Pair) -> bool:
+    """Whether both sides were measured to their end: one that was lost on the way has samples, and no latency."""
+    return pair.base.outcome == pair.new.outcome == "ok"
+
+
 class Judge:
     """Judges pairs; `rounds` and `differences` by what the ratio is taken of, then by the key in BASE."""
 
     def __init__(self, base: Sequence[Measured], new: Sequence[Measured], pairs: Sequence[Pair], how: How) -> None:
         self.base, self.new, self.how = base, new, how
         self.pairs = {pair.base.key: pair for pair in pairs}
-        able = [pair for pair in pairs if not pair.differs and pair.base.outcome == pair.new.outcome == "ok"]
+        able = [pair for pair in pairs if not pair.differs and _ran(pair)]
         self.rounds = {by: {pair.base.key: self._rounds(pair, by) for pair in able} for by in _WAYS}
         self.differences: dict[By, Mapping[str, Difference]] = {}
         for by in _WAYS:  # latencies first: what a baseline's own shifted by says how well a speed-up cancels
@@ -73,8 +78,9 @@ class Judge:
         if by == "latency":
             return pairing.latencies(self.base, pair.base), pairing.latencies(self.new, pair.new)
         reference = self.pairs.get(pair.base.baseline)
-        alike = reference is not None and reference.unchanged and reference.new.key == pair.new.baseline
-        if pair.base.is_baseline or pair.new.is_baseline or not alike:
+        if pair.base.is_baseline or pair.new.is_baseline or reference is None or not reference.unchanged:
+            return (), ()
+        if reference.new.key != pair.new.baseline or not _ran(reference):
             return (), ()
         return pairing.relative(self.base, pair.base), pairing.relative(self.new, pair.new)
 
@@ -216,8 +222,6 @@ def _why(estimate: Estimate, effect: float) -> str:
         if abs(math.log(ratio.value)) < math.log1p(effect):
             return f"it moved, and whether by {effect:.1%} is not known → {_ADVICE['rounds']}"
         return f"the rounds overlap → {_ADVICE['rounds']}"
-    if not estimate.variance:
-        return f"the interval is wider than the {effect:.1%} asked for → {_ADVICE['rounds']}"
     part = max(estimate.variance, key=lambda name: estimate.variance[name])
     return f"{_SOURCES[part]} by more than the {effect:.1%} asked for → {_ADVICE[part]}"
 
@@ -230,17 +234,25 @@ def in_turn(pairs: Sequence[Pair], measured: Measured, how: How) -> tuple[tuple[
     found: list[tuple[Pair, Estimate | None]] = []
     for pair in pairs:
         runs = pairing.relative((measured,), pair.new)
-        found.append((pair, _paired(runs[0], how.level) if runs else None))
+        found.append((pair, _paired(runs[0], how.level, _process_sd(pair)) if runs else None))
     known = [estimate.ratio for _, estimate in found if estimate is not None]
     reach = math.sqrt(math.fsum((math.log(ratio.high / ratio.low) / 2) ** 2 for ratio in known)) / max(1, len(known))
     overall = (_overall("in_turn", [math.log(ratio.value) for ratio in known], reach, how.level),) if known else ()
     return tuple(conclude(pair, estimate, None, how) for pair, estimate in found), overall
 
 
-def _paired(logs: Sequence[Sequence[float]], level: float) -> Estimate:
-    ratio = stats.ratio_interval(logs, level=level)
+def _process_sd(pair: Pair) -> float:
+    """How much the log of a pair's ratio differs from one process to the next, before anything is seen."""
+    return math.hypot(*(registry.process_sd(record.cell.runtime) for record in (pair.base, pair.new)))
+
+
+def _paired(logs: Sequence[Sequence[float]], level: float, process_sd: float) -> Estimate:
+    ratio = stats.ratio_interval(logs, level=level, process_sd=process_sd)
     flat = [value for process in logs for value in process]
-    return Estimate("in_turn", ratio, rank.sign_test(flat), (len(flat), len(flat)), (1, 1), {})
+    total = (math.log(ratio.high / ratio.low) / 2 / statistics.NormalDist().inv_cdf((1 + level) / 2)) ** 2
+    processes = min(stats.between_variance(logs, 0.0, process_sd) / len(logs), total)
+    variance = {"rounds": total - processes, "processes": processes}
+    return Estimate("in_turn", ratio, rank.sign_test(flat), (len(flat), len(flat)), (1, 1), variance)
 
 
 def median_ns(record: Record, scope: Scope) -> float | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from harness import store
+from harness import registry, store
 from harness.accuracy import join
 from harness.model import CONTROL
 from harness.record import Record, Run
@@ -98,7 +98,7 @@ def _with_intervals(folder: Path, records: tuple[Record, ...]) -> tuple[Record, 
     lacking = {r.key for r in records if any(not x.intervals_ns and x.samples > 1 for x in r.latency.values())}
     if not lacking or not (folder / store.SAMPLES).exists():
         return records
-    kept: dict[str, Trace] = {key: Trace() for key in lacking}
+    kept = {r.key: Trace(process_sd={r.key: registry.process_sd(r.cell.runtime)}) for r in records if r.key in lacking}
     for sample in store.read_samples(folder):
         if sample.key in kept:
             kept[sample.key].samples.append(sample)

@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from harness import stats
+from harness import registry, stats
 from harness.deciding.evidence import Evidence
 from harness.deciding.figures import METRICS, SAFETY, Decide, Doubtful, Figure, Metric, Missing, in_words, read
+from harness.record import Record
 
 Result = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 _Z = 1.96
@@ -98,11 +99,19 @@ def deciding(limit: Limit, metric: Metric, figure: Figure, evidence: Evidence) -
         if needed > 10 * _MOST_PROCESSES:
             return Decide(advice=f"it would take {needed} processes: change the limit")
         return Decide(processes=max(needed, have + 1))
-    processes = max(have, math.ceil((_Z * stats.PROCESS_SD / (0.6 * distance)) ** 2))
+    process_sd = _process_sd(metric, evidence.record)
+    processes = max(have, math.ceil((_Z * process_sd / (0.6 * distance)) ** 2))
     if processes > _MOST_PROCESSES:
         return Decide(advice=f"the figure is {distance:.1%} from the limit: no sensible budget decides it")
-    rounds = max(half**2 - (_Z * stats.PROCESS_SD) ** 2 / have, 0.0)
-    allowed = (0.9 * distance) ** 2 - (_Z * stats.PROCESS_SD) ** 2 / processes
+    rounds = max(half**2 - (_Z * process_sd) ** 2 / have, 0.0)
+    allowed = (0.9 * distance) ** 2 - (_Z * process_sd) ** 2 / processes
     measured = max(evidence.record.measured_s, evidence.run.plan.rules.budget_s)
     budget = max(measured * rounds / allowed, measured) * SAFETY
     return Decide(budget, processes if processes > 1 else 0)
+
+
+def _process_sd(metric: Metric, record: Record) -> float:
+    """How much the log of a figure differs from one process to the next, before anything is seen."""
+    if metric.of == "speedup":
+        return record.speedup["compute"].process_sd
+    return max(stats.PROCESS_SD, registry.process_sd(record.cell.runtime))
