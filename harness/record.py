@@ -197,6 +197,8 @@ class AccuracyNote:
     top1_drop_high: float | None = None
     p: float | None = None
     """Two-sided p value of the loss being chance."""
+    doubts: tuple[Finding, ...] = ()
+    """Why the figures say nothing: the baseline's answers are no better than chance, its classes or pixels are mixed up."""
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+from harness.cli.exits import FAILED, UNDECIDED
+from harness.cli.recommend_command import _code, _deciding
 from harness.deciding.constraints import Constraint, Only, Within
-from harness.deciding.evidence import Evidence
+from harness.deciding.evidence import Accuracy, Evidence
 from harness.deciding.explain import explain
 from harness.deciding.limits import Limit
 from harness.deciding.recommend import Question, Recommendation, recommend
+from harness.model import Backbone
+from harness.report.advice import headline
 from tests.deciding import evidence
 
 MS = 1e6
@@ -147,3 +152,55 @@ def test_explain_says_why_one_was_left_out() -> None:
 
 def test_caution_is_told_with_the_pick() -> None:
     assert _ask([evidence("a", trust="caution")]).reasons[-1] == "with caution: few_rounds was seen"
+
+
+def test_a_pick_by_a_latency_that_moved_says_so() -> None:
+    moved = evidence("a", trust="untrusted", doubt="latency_moved", swing=2.0)
+    assert _ask([moved]).reasons[-1] == "untrusted, and judged by the range in which it moved: latency_moved was seen"
+
+
+def test_a_preferred_figure_that_nobody_knows_gives_no_pick_and_is_named() -> None:
+    answer = _ask([evidence("a"), evidence("b")], prefer="accuracy")
+    assert answer.pick is None
+    assert answer.reasons == ("accuracy is unknown for every cell that fits",)
+    assert "accuracy is unknown for every cell that fits" in explain(answer, "a")[0]
+    assert headline(answer) == "No first choice."
+    assert _code(answer) == UNDECIDED
+
+
+def test_accuracies_of_other_images_are_not_compared() -> None:
+    """70 % of hard images may be better than 95 % of easy ones."""
+    hard, easy = (Accuracy("measured", top1, top1 - 0.01, top1 + 0.01, of) for top1, of in HARD_AND_EASY)
+    quick = [replace(evidence(name, median_ms=5), accuracy=hard) for name in ("a", "c")]
+    answer = _ask([*quick, replace(evidence("b", median_ms=30), accuracy=easy)])
+    assert _pick(answer) == "a"
+    (left,) = answer.unjudged
+    assert left.reason == "accuracy is of 200 images of easy, and others' is not"
+    assert "200 images of easy" in explain(answer, "b")[0]
+    mixed = _ask([replace(evidence("b", median_ms=30), accuracy=easy), GOOD, QUICK])
+    assert _pick(mixed) == "b", "what was measured here counts before what is published"
+
+
+HARD_AND_EASY = ((0.70, "5000 images of hard"), (0.95, "200 images of easy"))
+
+
+def test_a_cell_that_is_out_for_certain_leaves_nothing_undecided() -> None:
+    """Its size is known, whatever disturbed its latency."""
+    large = evidence("a", size_mb=100, trust="untrusted", doubt="throttled")
+    answer = _ask([large], Within(Limit("artifact_size", 10e6)), _latency(20))
+    assert _code(answer) == FAILED
+    assert _code(_ask([large], Within(Limit("artifact_size", 200e6)), _latency(20))) == UNDECIDED
+
+
+def test_the_command_that_decides_measures_the_same_cells() -> None:
+    cell = {"precision": "int8", "batch": 8, "cpus": "0-1", "options": {"spinning": False}}
+    one = evidence("resnet50", width=0.05, cell=cell)
+    one = replace(one, record=replace(one.record, cell=replace(one.record.cell, backbone=PRETRAINED)))
+    said = _deciding(_ask([one], _latency(10.2)))
+    assert said.startswith(
+        "backbench run -m resnet50.a1_in1k -r ort_cpu --precision int8 --batch 8 --threads 2 --cpus 0-1 "
+        "--weights pretrained --input-size 160 -o ort_cpu.spinning=false --budget "
+    )
+
+
+PRETRAINED = Backbone("resnet50.a1_in1k", weights="pretrained", input_size=160)

@@ -38,7 +38,13 @@ def split(folders: Iterable[Path]) -> tuple[list[Path], list[Accuracy]]:
 def joined(records: Sequence[Record], accuracies: Sequence[Accuracy]) -> tuple[Record, ...]:
     """Records with the measured accuracy of the same artifact, run the same way, else with a published one."""
     known = {key: one for one in accuracies if one.top1 is not None and (key := _key(one))}
-    return tuple(_with(r, _note(known[key]) if known and (key := _key(r)) in known else of_tag(r)) for r in records)
+    baselines = {(one.key, one.data): one for one in accuracies if one.is_baseline}
+
+    def note(record: Record) -> AccuracyNote | None:
+        one = known.get(_key(record)) if known else None
+        return of_tag(record) if one is None else _note(one, baselines.get((one.baseline, one.data)))
+
+    return tuple(_with(record, note(record)) for record in records)
 
 
 def _with(record: Record, note: AccuracyNote | None) -> Record:
@@ -53,16 +59,17 @@ def _key(of: Record | Accuracy) -> str:
     return codec.dumps([of.artifact.digest, cell.runtime, cell.precision, cell.device, cell.options])
 
 
-def _note(one: Accuracy) -> AccuracyNote:
+def _note(one: Accuracy, baseline: Accuracy | None) -> AccuracyNote:
     assert one.top1 is not None and one.data is not None
-    return AccuracyNote(
-        "measured", f"{one.data.images} images of {one.data.source}", one.top1.value, one.top1.low, one.top1.high,
-        one.top5.value if one.top5 else None, *_drop(one.drop),
-    )  # fmt: skip
+    # A loss against the baseline is a finding too, and no reason to doubt it: what the baseline has says that of all.
+    doubts = tuple(f for f in baseline.findings if f.level == "untrusted") if baseline is not None else ()
+    top5, drop = one.top5.value if one.top5 else None, _drop(one.drop)
+    of = f"{one.data.images} images of {one.data.source}"
+    return AccuracyNote("measured", of, one.top1.value, one.top1.low, one.top1.high, top5, *drop, doubts=doubts)
 
 
-def _drop(drop: Drop | None) -> tuple[float | None, ...]:
-    return (None,) * 4 if drop is None else (drop.top1.value, drop.top1.low, drop.top1.high, drop.p)
+def _drop(drop: Drop | None) -> tuple[float | None, float | None, float | None, float | None]:
+    return (None, None, None, None) if drop is None else (drop.top1.value, drop.top1.low, drop.top1.high, drop.p)
 
 
 def of_tag(record: Record) -> AccuracyNote | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from harness.cli import again
 from harness.cli.exits import FAILED, UNDECIDED, VerdictCommand, warn_unfinished
 from harness.cli.matrix import Quantity
 from harness.model import PRECISIONS
@@ -107,7 +108,11 @@ def command(
 def _code(answer: Recommendation) -> int:
     if answer.not_applied:
         return UNDECIDED
-    return 0 if answer.pick is not None else UNDECIDED if answer.unjudged else FAILED
+    if answer.pick is not None:
+        return 0
+    # A cell that breaks one constraint for certain is out, whatever else of it could not be judged.
+    undecided = any(c.fits() for c in answer.candidates) or any(not one.candidate.failing for one in answer.unjudged)
+    return UNDECIDED if undecided else FAILED
 
 
 def _refuse_measuring_options(asked: Mapping[str, Any]) -> None:
@@ -185,12 +190,7 @@ def _deciding(answer: Recommendation) -> str:
     ]  # fmt: skip
     if not open_:
         return ""
-    cells = [c.evidence.record.cell for c, _ in open_]
-    words = ["backbench", "run"]
-    for name in dict.fromkeys(cell.backbone.path or cell.backbone.name for cell in cells):
-        words += ["-m", name]
-    for runtime in dict.fromkeys(cell.runtime for cell in cells):
-        words += ["-r", runtime]
+    words = ["backbench", "run", *again.options([c.evidence.record.cell for c, _ in open_])]
     words += ["--budget", f"{max(decide.budget_s for _, decide in open_) or 10:.0f}s", "--target", "0"]
     if processes := max(decide.processes for _, decide in open_):
         words += ["--processes", str(processes)]

@@ -34,10 +34,12 @@ def _fate(c: Candidate, answer: Recommendation) -> str:
         return "left out by " + " and ".join(question.constraints[i].title for i in c.failing)
     if not c.fits():
         return "could not be judged: " + next(v.said for v in c.verdicts if v.result == "INCONCLUSIVE")
-    assert pick is not None
     axis = question.prefer
+    if pick is None:
+        return f"fits, but {'; '.join(answer.reasons)}"
     if "accuracy" in pick.figures and "accuracy" not in c.figures:
-        return "fits, but its accuracy is unknown while others' is known"
+        why = f"of {c.other_images}, and others' is not" if c.other_images else "unknown while others' is known"
+        return f"fits, but its accuracy is {why}"
     if answer.accuracy_known and axis != "accuracy":
         top = max(x.figures["accuracy"].value for x in answer.candidates if x.fits() and "accuracy" in x.figures)
         below = top - c.figures["accuracy"].value

@@ -61,7 +61,7 @@ class Metric:
     """One kind of figure: how it reads from the evidence, how it is shown, and what kind of uncertainty it has."""
 
     name: str
-    read: Callable[[Evidence, str], Figure | Missing]
+    read: Callable[[Evidence, str], Figure | Missing | Doubtful]
     show: Callable[[float], str]
     kind: Literal["timed", "cold", "counted"] = "counted"
     at_least: bool = False
@@ -96,7 +96,7 @@ def read(metric: Metric, evidence: Evidence, percentile: str) -> Figure | Missin
     if doubts := unusable(evidence.record, metric.of):
         return Doubtful(doubts)
     found = metric.read(evidence, percentile)
-    if not checks.doubts(evidence.record, metric.of):
+    if isinstance(found, Doubtful) or not checks.doubts(evidence.record, metric.of):
         return found
     factor = checks.swing(evidence.record)
     if isinstance(found, Missing):
@@ -195,19 +195,29 @@ def _params(evidence: Evidence, _: str) -> Figure | Missing:
     return Figure.counted(evidence.params)
 
 
-def _accuracy(evidence: Evidence, _: str) -> Figure | Missing:
+def _accuracy(evidence: Evidence, _: str) -> Figure | Missing | Doubtful:
     known = evidence.accuracy
     if known.value is None:
         return Missing("accuracy unknown")
+    if doubts := _doubted(evidence):
+        return Doubtful(doubts)
     low = known.value if known.low is None else known.low
     return Figure(known.value, low, known.value if known.high is None else known.high)
 
 
-def _accuracy_drop(evidence: Evidence, _: str) -> Figure | Missing:
+def _doubted(evidence: Evidence) -> tuple[Finding, ...]:
+    """Why what was measured of its accuracy says nothing."""
+    note = evidence.record.accuracy
+    return note.doubts if note is not None else ()
+
+
+def _accuracy_drop(evidence: Evidence, _: str) -> Figure | Missing | Doubtful:
     """Top-1 of the baseline minus that of the cell, both measured; a published figure belongs to neither artifact.
 
     Where both answered the same images, the interval is the paired one, which is far narrower.
     """
+    if doubts := _doubted(evidence):
+        return Doubtful(doubts)
     paired = evidence.record.accuracy
     if paired is not None and None not in (ends := (paired.top1_drop, paired.top1_drop_high, paired.top1_drop_low)):
         return Figure(*(0.0 - end for end in ends if end is not None))

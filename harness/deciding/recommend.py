@@ -6,14 +6,16 @@ accurate, the best on `prefer`; cells that the intervals do not tell apart are d
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from harness import checks
 from harness.deciding import pareto
 from harness.deciding.constraints import Constraint, Within
 from harness.deciding.evidence import Evidence
-from harness.deciding.figures import METRICS, Doubtful, Figure, in_words, read
+from harness.deciding.figures import METRICS, Doubtful, Figure, Missing, in_words, read
 from harness.deciding.limits import Verdict
 
 Axis = Literal["latency", "accuracy", "memory", "size", "params"]
@@ -25,6 +27,7 @@ _WORDS: Mapping[Axis, str] = {
 }  # fmt: skip
 
 _CAREFUL = {"caution": "with caution", "untrusted": "untrusted, though not in what decided"}
+_RANGED = "untrusted, and judged by the range in which it moved"
 
 
 @dataclass(frozen=True)
@@ -62,11 +65,19 @@ class Candidate:
     """Why it cannot be judged at all; empty where it can."""
     advice: str = ""
     """What would make it possible."""
+    other_images: str = ""
+    """The images that its accuracy is of, where they are not those of the others: it is none of its figures then."""
 
     @property
     def title(self) -> str:
         """`resnet50 ort_cpu fp32 b1`."""
         return self.evidence.title
+
+    @property
+    def images(self) -> tuple[str, str]:
+        """What its accuracy is of: accuracies of other images are not compared."""
+        known = self.evidence.accuracy
+        return known.kind, known.source if known.kind == "measured" else ""  # all published ones are of ImageNet-1k
 
     def fits(self, without: int | None = None) -> bool:
         """Whether it keeps every constraint (but number `without`)."""
@@ -132,7 +143,7 @@ def recommend(evidence: Sequence[Evidence], question: Question) -> Recommendatio
     """The answer to `question` from cells that are comparable (one machine, one batch)."""
     applied, idle = _applicable(evidence, question)
     asked = Question(applied, question.percentile, question.scope, question.prefer, question.margin)
-    candidates = tuple(_candidate(one, asked) for one in evidence)
+    candidates = _of_one_set([_candidate(one, asked) for one in evidence])
     fits = [c for c in candidates if c.fits()]
     pick, reasons = choose(fits, asked)
     axes = _front_axes(fits)
@@ -165,11 +176,27 @@ def _candidate(evidence: Evidence, question: Question) -> Candidate:
         found = read(METRICS[metric], evidence, percentile)
         if isinstance(found, Figure):
             figures[axis] = found
-        elif isinstance(found, Doubtful):
+        elif isinstance(found, Doubtful) and axis != "accuracy":
             return Candidate(evidence, figures, verdicts, f"untrusted: {found.seen}", found.advice)
-        elif axis == "latency":
+        elif isinstance(found, Missing) and axis == "latency":
             return Candidate(evidence, figures, verdicts, found.reason)
     return Candidate(evidence, figures, verdicts)
+
+
+def _of_one_set(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
+    """Accuracies of one set of images alone: of what was measured here, and of what most cells that fit are known on."""
+    sets = Counter(c.images for c in candidates if c.fits() and "accuracy" in c.figures)
+    if not sets:
+        return tuple(candidates)
+    chosen = max(sets, key=lambda of: (of[0] == "measured", sets[of]))
+
+    def kept(c: Candidate) -> Candidate:
+        if "accuracy" not in c.figures or c.images == chosen:
+            return c
+        figures: dict[Axis, Figure] = {axis: figure for axis, figure in c.figures.items() if axis != "accuracy"}
+        return replace(c, figures=figures, other_images=c.evidence.accuracy.source)
+
+    return tuple(map(kept, candidates))
 
 
 # ── the pick ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -192,7 +219,7 @@ def choose(fits: Sequence[Candidate], question: Question) -> tuple[Candidate | N
         )
     pool = [c for c in pool if question.prefer in c.figures]
     if not pool:
-        return None, ()
+        return None, (f"{question.words(question.prefer)} is unknown for every cell that fits",)
     first = min(pool, key=lambda c: _key(c, question.prefer))
     alike = [c for c in pool if _overlap(c.figures[question.prefer], first.figures[question.prefer])]
     pick = min(alike, key=_tie_break)
@@ -205,10 +232,18 @@ def choose(fits: Sequence[Candidate], question: Question) -> tuple[Candidate | N
         reasons.append(
             "accuracy unknown: nothing measured it, so this says which is cheapest, not which is good enough"
         )
-    if (word := _CAREFUL.get(pick.evidence.record.trust or "")) is not None:
+    if (word := _care(pick, question)) is not None:
         seen = "; ".join(f.seen for f in pick.evidence.record.findings if f.level != "trusted")
         reasons.append(f"{word}: {seen}")
     return pick, tuple(reasons)
+
+
+def _care(pick: Candidate, question: Question) -> str | None:
+    """How far the pick's record is to be trusted, in words; None where it is."""
+    record = pick.evidence.record
+    if checks.doubts(record, METRICS[question.metric(question.prefer)[0]].of):
+        return _RANGED  # whatever else is doubtful is no figure
+    return _CAREFUL.get(record.trust or "")
 
 
 def _tie(pick: Candidate, others: Sequence[Candidate], question: Question) -> str:
@@ -288,5 +323,6 @@ def _unjudged(candidates: Sequence[Candidate]) -> list[Unjudged]:
         elif not ruled_out and (open_ := [v for v in c.verdicts if v.result == "INCONCLUSIVE"]):
             found.append(Unjudged(c, open_[0].said, str(open_[0].decide)))
         elif c.fits() and known and "accuracy" not in c.figures:
-            found.append(Unjudged(c, "accuracy unknown, while others' is known"))
+            why = f"is of {c.other_images}, and others' is not" if c.other_images else "unknown, while others' is known"
+            found.append(Unjudged(c, f"accuracy {why}"))
     return found

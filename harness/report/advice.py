@@ -34,7 +34,8 @@ class Advice:
 def headline(answer: Recommendation) -> str:
     """The pick in a line."""
     if answer.pick is None:
-        return "No cell is known to keep every constraint."
+        fits = any(c.fits() for c in answer.candidates)
+        return "No first choice." if fits else "No cell is known to keep every constraint."
     label = "" if answer.accuracy_known else " (accuracy unknown)"
     return f"First choice: {answer.pick.title}{label}"
 

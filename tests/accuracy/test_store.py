@@ -15,8 +15,9 @@ from harness.accuracy.answers import Answers
 from harness.accuracy.record import Accuracy, LabelledSet
 from harness.accuracy.store import AccuracyStore
 from harness.deciding import evidence, figures
+from harness.deciding.limits import Limit, judge
 from harness.errors import StoreFailed
-from harness.record import AccuracyNote, ArtifactNote, Interval, Record
+from harness.record import AccuracyNote, ArtifactNote, Finding, Interval, Record
 from harness.store import Store
 from tests import making
 
@@ -54,6 +55,22 @@ def test_the_files_are_as_their_schemas_say(tmp_path: Path, name: str, file: str
     AccuracyStore.open(tmp_path).add(accuracy(), MINE, BASE, ("a", "b", "c", "d"))
     (line,) = (tmp_path / file).read_text().splitlines()
     jsonschema.validate(json.loads(line), schemas.schema(name))
+
+
+def test_what_makes_the_baseline_s_answers_say_nothing_is_said_of_every_cell() -> None:
+    """Two nets at chance differ by nothing, and no drop is kept by that."""
+    chance = Finding("chance", "untrusted", "the baseline itself is right on 1 %", "check --classes")
+    lost = Finding("accuracy drop", "untrusted", "right on 5 points fewer", "calibrate")
+    base = replace(accuracy(), key=codec.key(making.BASE), cell=making.BASE, drop=None, findings=(chance,))
+    (sound,) = join.joined([record()], [replace(accuracy(), findings=(lost,)), replace(base, findings=())])
+    (vain,) = join.joined([record()], [accuracy(), base])
+    assert sound.accuracy is not None
+    assert sound.accuracy.doubts == ()
+    assert vain.accuracy is not None
+    assert vain.accuracy.doubts == (chance,)
+    for limit in (Limit("accuracy", 0.3), Limit("accuracy_drop", 0.99)):
+        results = [judge(limit, one).result for one in evidence.gather(making.run(), (sound, vain), "RUN")]
+        assert results == ["PASS", "INCONCLUSIVE"]
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
