@@ -17,6 +17,7 @@ from harness.model import (
     Cell,
     Group,
     Opened,
+    Warmup,
 )
 from harness.probes.panel import Panel
 from harness.probes.probe import Target
@@ -208,7 +209,7 @@ class _Part:
                 "no latency is published of it; see --tolerance in the README",
             )
         say("warm", cell)
-        self._records[key] = replace(record, warmup=station.warm())
+        self._records[key] = replace(record, warmup=_worse(record.warmup, station.warm()))
 
     def _close(self, stations: Mapping[str, Station]) -> None:
         for key, station in stations.items():
@@ -225,6 +226,11 @@ class _Part:
                 station.worker.ask("close", self.settings.rules.patience_s)
             except BackbenchError as error:
                 self.trace.lost[key] = error
+
+
+def _worse(before: Warmup | None, now: Warmup) -> Warmup:
+    """The warm-up of the last process; a latency that did not become flat in one of them was not flat."""
+    return now if before is None or before.steady else replace(now, steady=False)
 
 
 def _processors(stations: Iterable[Station]) -> list[int]:

@@ -6,11 +6,13 @@ import functools
 import importlib.metadata
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness import control_group, jetson
+from harness.errors import Unreadable
 from harness.model import JSON
+from harness.probes.nvml_library import Library
 
 _LIBRARIES = (
     "backbench", "torch", "torchvision", "timm", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu",
@@ -82,8 +84,19 @@ def facts() -> Mapping[str, JSON]:
         "system": _os_name(),
         "virtual_machine": "hypervisor" in _flags(),
         "python": platform.python_version(),
+        **({"gpus": list(gpus)} if (gpus := _gpus()) else {}),
         **({"jetson": dict(known)} if (known := jetson.facts()) else {}),
     }
+
+
+def _gpus() -> Sequence[str]:
+    """Names of the NVIDIA GPUs, in NVML's order; none where NVML does not tell."""
+    library = Library()
+    try:
+        handles = [library.ask("nvmlDeviceGetHandleByIndex", i) for i in range(library.ask("nvmlDeviceGetCount"))]
+        return [str(library.ask("nvmlDeviceGetName", handle)) for handle in handles]
+    except Unreadable:
+        return ()
 
 
 def versions() -> Mapping[str, str]:

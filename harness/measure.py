@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from harness import clock, usage, verify
 from harness.model import Burst, OutputError, Pace, Verification, Warmup
-from harness.stats import flat, median
+from harness.stats import FLAT, flat, median
 
 if TYPE_CHECKING:
     from harness.api import Clock, Session
@@ -68,13 +68,19 @@ class Bench:
         return verify.judge(errors, tolerance, len(set(order)), made_with)
 
     def warm(self, pace: Pace, limit_s: float) -> Warmup:
-        """Run bursts until the running median of bursts is flat, or `limit_s` is spent (then it is not steady)."""
+        """Run bursts until the running median of bursts is flat, or `limit_s` is spent (then it is not steady).
+
+        Where the limit leaves no three bursts, inferences are so slow that three of them tell as much.
+        """
         begin = time.monotonic()
         medians: list[float] = []
+        latest: tuple[int, ...] = ()
         while not flat(medians):
             if medians and time.monotonic() - begin > limit_s:
-                return Warmup(len(medians), time.monotonic() - begin, steady=False)
-            medians.append(median(self.burst(pace).compute_ns))
+                steady = len(medians) < FLAT and flat(latest)
+                return Warmup(len(medians), time.monotonic() - begin, steady)
+            latest = self.burst(pace).compute_ns
+            medians.append(median(latest))
         return Warmup(len(medians), time.monotonic() - begin, steady=True)
 
     def burst(self, pace: Pace) -> Burst:

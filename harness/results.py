@@ -172,7 +172,9 @@ COLUMNS: Mapping[str, Column] = {
     ),
     "governor": Column("", "CPU governor", _condition("cpu_frequency", "governor")),
     "steal_share": Column(
-        "", "share of all processors' time that the hypervisor took", _condition("cpu_time", "steal_share")
+        "",
+        "share of the time that processors had something to do, that the hypervisor took",
+        _condition("cpu_time", "steal_share"),
     ),
     "other_cpus_busy": Column(
         "processors", "how many others than the worker kept busy, on average", _condition("cpu_time", "other_cpus_busy")

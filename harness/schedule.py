@@ -167,7 +167,7 @@ def on_target(trace: Trace, baseline: str, cells: Sequence[str], rules: Rules) -
         return False
     for key in others:
         ratios = log_ratios(trace, baseline, key, rules)
-        if not ratios.by_process or ratios.interval(resamples=500).half_width > rules.target:
+        if ratios.rounds < max(rules.min_rounds, 1) or ratios.interval(resamples=500).half_width > rules.target:
             return False
     return True
 

@@ -71,7 +71,11 @@ def summarise(samples: Sequence[int]) -> Latency:
     )
 
 
-def flat(medians: Sequence[float], window: int = 3, tolerance: float = 0.05) -> bool:
+FLAT = 3
+"""Bursts in a row that must be alike for the latency to be flat."""
+
+
+def flat(medians: Sequence[float], window: int = FLAT, tolerance: float = 0.05) -> bool:
     """Whether the last `window` bursts' medians lie within `tolerance` of each other: warm-up is over."""
     last = medians[-window:]
     return len(last) == window and max(last) <= min(last) * (1 + tolerance)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from harness import codec, upgrade
+from harness.comparing import comparable
 from harness.errors import PlanInvalid, StoreFailed
 from harness.model import SCHEMA
 from harness.record import Record, Run, Samples
@@ -60,6 +61,11 @@ class Store:
                 f"{folder} holds a run of another plan ({kept.plan.name}: {' '.join(kept.command)})",
                 "repeat that command with --resume, or give another folder with --out",
             )
+        if changed := list(_elsewhere(kept, run)):
+            raise PlanInvalid(
+                f"{folder} was begun where {'; '.join(changed)}",
+                "what is measured now would stand beside it as if nothing had changed: give another folder with --out",
+            )
         store = cls(folder, kept)
         with writing(folder):
             done = {record.key for record in store.records()}
@@ -94,6 +100,16 @@ class Store:
             self.folder / RUN,
             [json.dumps(codec.encode(self.run), indent=1, sort_keys=True, ensure_ascii=False)],
         )
+
+
+def _elsewhere(kept: Run, now: Run) -> Iterator[str]:
+    """What is another machine or another library than when the run was begun: its head speaks for all its records."""
+    for field, change in comparable.runs_differ(kept, now):
+        if field == "machine":
+            yield comparable.said(change)
+    for name in sorted({*kept.versions, *now.versions}):
+        if (was := kept.versions.get(name)) != (is_now := now.versions.get(name)):
+            yield f"{name} was {was or 'absent'}, and is {is_now or 'absent'}"
 
 
 def read_run(folder: Path) -> Run:

@@ -49,6 +49,15 @@ def test_too_few_rounds() -> None:
     assert _judged(replace(making.record(), rounds=4)) == ("untrusted", {"few_rounds": "untrusted"})
 
 
+def test_too_few_rounds_with_the_baseline_are_no_speed_up() -> None:
+    """The baseline crashed after its first round: the cell's latency is known, and one ratio."""
+    record = making.record()
+    alone = replace(record, speedup={"compute": replace(record.speedup["compute"], rounds=1)})
+    assert _judged(alone) == ("untrusted", {"few_shared_rounds": "untrusted"})
+    judged = replace(alone, trust="untrusted", findings=checks.judge(alone, RULES)[1])
+    assert [bool(checks.doubts(judged, of)) for of in ("speedup", "latency")] == [True, False]
+
+
 def _disturbed(left_out: int, mixed: bool) -> Record:
     record = making.record()
     speedup: Speedup = replace(record.speedup["compute"], left_out=left_out, mixed=mixed)

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import codec, store
-from harness.comparing import compare, pairing
+from harness.comparing import comparable, compare, pairing
 from harness.comparing.comparison import Compared, Comparison
 from harness.comparing.judge import How, in_turn
 from harness.comparing.pairing import Measured, Pair
 from harness.errors import NotComparable
-from harness.model import Backbone
+from harness.model import JSON, Backbone
 from harness.record import Finding, Record
 from tests import comparing
 from tests.comparing import USUAL, measured
@@ -127,6 +127,18 @@ def test_in_turn_too_a_ratio_is_known_no_better_than_processes_allow() -> None:
     assert torch.variance["processes"] > 0.8 * sum(torch.variance.values())
 
 
+def test_a_ratio_of_rounds_that_are_near_for_one_alone_does_not_rest_on_the_few_that_are_near_for_both() -> None:
+    run = measured("a")
+    ort = next(record for record in run.records if record.cell.runtime == "ort_cpu")
+    apart = {
+        key: {place: 9000 if place[1] % 2 == odd and place[1] > 1 else 300 for place in run.medians[key]}
+        for odd, key in enumerate((ort.baseline, ort.key))
+    }
+    ((calm,),) = pairing.calm([[replace(run, apart_ns={**run.apart_ns, **apart})]])
+    assert len(pairing.relative([calm], ort)[0][0]) >= run.run.plan.rules.min_rounds
+    assert ort.key not in calm.calm
+
+
 def _pair_of(run: Measured, runtime: str) -> Pair:
     """The baseline and a cell that stand in one run."""
     new = next(record for record in run.records if record.cell.runtime == runtime)
@@ -227,6 +239,15 @@ def test_exchanging_the_runs_inverts_everything(
 
 
 # ── what is comparable ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_jetson_and_a_gpu_are_part_of_the_machine() -> None:
+    """They are told in a place of their own (`machine.facts`)."""
+    orin: dict[str, JSON] = {"jetson": {"board": "AGX Orin", "power_mode": "MAXN"}, "gpus": ["NVIDIA L4"]}
+    nano: dict[str, JSON] = {"jetson": {"board": "Orin Nano", "power_mode": "15W"}, "gpus": ["NVIDIA T4"]}
+    sides = [replace(measured("a").run, machine=told) for told in (orin, nano)]
+    found = {change.field: field for field, change in comparable.runs_differ(*sides)}
+    assert found == {"board": "machine", "gpus": "machine", "power_mode": "power"}
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,14 @@ def test_a_lost_baseline_leaves_latencies_without_ratios() -> None:
     assert len(list(trace.of("a"))) >= RULES.min_rounds
 
 
+def test_one_ratio_is_not_on_target_however_narrow() -> None:
+    subjects = {"base": Scripted(lambda _: 2e6, crash_at=1), "cell": Scripted(lambda _: 1e6)}
+    trace = _measure(subjects, Rules(budget_s=0.2, min_rounds=5, target=0.5))
+    ratios = schedule.log_ratios(trace, "base", "cell", Rules(min_rounds=5))
+    assert ratios.rounds == 1
+    assert not schedule.on_target(trace, "base", ["base", "cell"], Rules(min_rounds=5, target=0.5))
+
+
 def test_processes_share_the_budget_and_are_told_apart() -> None:
     trace = _measure({"base": Scripted(lambda _: 1e7), "a": Scripted(lambda _: 1e7)}, replace(RULES, processes=4))
     assert {sample.process for sample in trace.samples} == {0, 1, 2, 3}

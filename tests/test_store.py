@@ -68,6 +68,23 @@ def test_a_torn_last_line_is_left_out_and_mended_by_resume(tmp_path: Path) -> No
     assert len(store.read_records(tmp_path)) == 2
 
 
+@pytest.mark.parametrize(
+    ("cpu", "library", "said"),
+    [("Other CPU", "1.1", "cpu Other CPU → This CPU"), ("This CPU", "1.0", "onnxruntime was 1.0, and is 1.1")],
+)
+def test_a_run_is_not_finished_on_another_machine_or_with_other_libraries(
+    tmp_path: Path, cpu: str, library: str, said: str
+) -> None:
+    """Its head says of all its records where they were measured, and with what."""
+    here = replace(making.run(), machine={"cpu": "This CPU"}, versions={"onnxruntime": "1.1"})
+    there = replace(here, machine={"cpu": cpu}, versions={"onnxruntime": library})
+    store.Store.create(tmp_path, there)
+    with pytest.raises(PlanInvalid, match="was begun where") as refused:
+        store.Store.resume(tmp_path, here)
+    assert said in refused.value.message
+    store.Store.resume(tmp_path, there)
+
+
 def test_samples_without_a_record_do_not_count(tmp_path: Path) -> None:
     """The writer was killed between the two: the cell will be measured again."""
     kept = store.Store.create(tmp_path, making.run())

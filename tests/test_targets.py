@@ -64,6 +64,7 @@ def test_all_mistakes_are_reported_each_with_its_line(tmp_path: Path) -> None:
         ("targets: []", "a mistake"),
         ("targets: {a: 1}", "a mistake"),
         ("targets: [3]", "targets.0"),
+        ("targets: [{backbone: a, runtime: ort_cpu, limits: {latency: , load: 1s}}]", "latency: no value is given"),
         (
             "targets: [{backbone: a, limits: {load: 1s}}]",
             "no runtime: give `runtime: ort_cpu` here or under `defaults`",

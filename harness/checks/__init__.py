@@ -51,6 +51,7 @@ CHECKS: Mapping[str, Check] = _table(
     (measurement.wide_interval, ("speedup",)),
     (measurement.not_steady, ("latency", "speedup")),
     (measurement.few_rounds, ("latency", "speedup")),
+    (measurement.few_shared_rounds, ("speedup",)),
     (measurement.latency_moved, ("latency",)),
     (measurement.spikes, ("latency",)),
     (measurement.not_interleaved, ("speedup",)),

@@ -53,6 +53,15 @@ def few_rounds(record: Record, rules: Rules) -> Seen | None:
     return Seen("untrusted", seen, f"give it more time: --budget {2 * rules.budget_s:.0f}s")
 
 
+def few_shared_rounds(record: Record, rules: Rules) -> Seen | None:
+    """Enough rounds of the cell, and too few that its baseline was in: a baseline that was lost leaves a few."""
+    speedup = record.speedup.get("compute")
+    if speedup is None or speedup.rounds >= rules.min_rounds or record.rounds < rules.min_rounds:
+        return None
+    seen = f"{speedup.rounds} of its {record.rounds} rounds have the baseline too, and {rules.min_rounds} are the least"
+    return Seen("untrusted", seen, "see why the baseline ended, and measure again")
+
+
 def latency_moved(record: Record, rules: Rules) -> Seen | None:
     """The latency was not one number while it was measured; the speed-up is paired, and may hold nevertheless."""
     kind, spread, change = (

@@ -27,7 +27,7 @@ def steal(record: Record, rules: Rules) -> Seen | None:
     share = number(record, "cpu_time", "steal_share")
     if share is None or share < 0.01:
         return None
-    seen = f"the hypervisor took {share:.1%} of the processors' time for others"
+    seen = f"the hypervisor took {share:.1%} of the busy processors' time for others"
     return Seen(level_by(share, 0.05), seen, "measure on a machine of its own, or when its host is quieter")
 
 

@@ -28,7 +28,7 @@ def said(change: Change) -> str:
 
 
 _MACHINE: Mapping[str, tuple[str, ...]] = {
-    "machine": ("cpu", "architecture", "cpu_flags", "cpus_physical", "board", "gpus", "accelerators"),
+    "machine": ("cpu", "architecture", "cpu_flags", "cpus_physical", "board", "gpus"),
     "cpus": ("cpus_usable", "cpus_logical", "cpu_quota"),
 }
 """Field -> the entries of `Run.machine` that make it up."""
@@ -57,10 +57,17 @@ def runs_differ(base: Run, new: Run) -> Iterator[tuple[str, Change]]:
 
     An entry that one side does not tell (an older run, no sensor) is not held against it: `notes` says so.
     """
+    was, now = _machine(base), _machine(new)
     for field, entries in _MACHINE.items():
-        yield from ((field, change) for change in _differing(base.machine, new.machine, entries))
-    power = [name for name in {**base.machine, **new.machine} if _is_power(name)]
-    yield from (("power", change) for change in _differing(base.machine, new.machine, power))
+        yield from ((field, change) for change in _differing(was, now, entries))
+    power = [name for name in {**was, **now} if _is_power(name)]
+    yield from (("power", change) for change in _differing(was, now, power))
+
+
+def _machine(run: Run) -> Mapping[str, JSON]:
+    """The entries of `Run.machine`, with what a Jetson tells of itself among them."""
+    told = run.machine.get("jetson")
+    return {**run.machine, **told} if isinstance(told, Mapping) else run.machine
 
 
 def cells_differ(base: Record, new: Record, scope: str) -> Iterator[Change]:

@@ -69,7 +69,14 @@ def _calm(run: Measured, limit_ns: float) -> Measured:
     medians, near = dict(run.medians), set()
     for record in run.records:
         rounds, apart = run.medians.get(record.key, {}), run.apart_ns.get(record.key, {})
-        kept = {place: ns for place, ns in rounds.items() if place in apart and apart[place] <= limit_ns}
+        beside = run.apart_ns.get(
+            record.baseline, {}
+        )  # a ratio is of both: rounds that are near for one alone leave few
+        kept = {
+            place: ns
+            for place, ns in rounds.items()
+            if place in apart and max(apart[place], beside.get(place, 0)) <= limit_ns
+        }
         if kept and len(kept) >= min(run.run.plan.rules.min_rounds, len(rounds)):
             medians[record.key] = kept
             near.add(record.key)

@@ -90,9 +90,9 @@ def _measure(target: Target) -> Decide:
 
 
 def overall(checks: Sequence[Check]) -> Result:
-    """FAIL where any limit fails, else INCONCLUSIVE where any is, else PASS."""
+    """FAIL where any limit fails, else INCONCLUSIVE where any is or none was judged, else PASS."""
     results = {check.verdict.result for check in checks}
-    return "FAIL" if "FAIL" in results else "INCONCLUSIVE" if "INCONCLUSIVE" in results else "PASS"
+    return "FAIL" if "FAIL" in results else "PASS" if results == {"PASS"} else "INCONCLUSIVE"
 
 
 # ── as a plan ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -57,6 +57,10 @@ class LimitsSpec(Strict):
     def _some(self) -> LimitsSpec:
         if not self.model_fields_set:
             raise ValueError(f"no limit is given; known: {', '.join(type(self).model_fields)}")
+        if empty := [
+            name for name in type(self).model_fields if name in self.model_fields_set and getattr(self, name) is None
+        ]:
+            raise ValueError(f"{', '.join(empty)}: no value is given")
         return self
 
 

@@ -39,12 +39,15 @@ class CpuTime(Probe):
         }
 
     def summarise(self, bursts: Sequence[Metered]) -> Values:
-        """Steal's share of all processors' time; processors kept busy, on average, by the worker and by others."""
+        """Steal's share of the time in which processors had something to do: of an idle one nothing is stolen, however many
+        stand beside the busy ones. Processors kept busy, on average, by the worker and by others."""
         both = [b for b in bursts if is_number(b.values.get("busy_s")) and is_number(b.values.get("worker_s"))]
         others: list[Metered] = [Metered({"others_s": _others_s(b.values)}, b.seconds, b.burst) for b in both]
         steal = fold(bursts, "steal_s", sum)
         return {
-            "steal_share": rate(bursts, "steal_s", lambda b: _number(b.values, "total_s")),
+            "steal_share": rate(
+                bursts, "steal_s", lambda b: _number(b.values, "busy_s") + _number(b.values, "steal_s")
+            ),
             "steal_s": steal,
             "worker_cpus_busy": rate(bursts, "worker_s", lambda b: b.seconds),
             "other_cpus_busy": rate(others, "others_s", lambda b: b.seconds),

@@ -78,7 +78,7 @@ def test_steal_and_others_are_told_from_the_worker(intel: Path) -> None:
     }  # fmt: skip
     one = {"busy_s": 0.4, "steal_s": 0.05, "total_s": 0.5, "worker_s": 0.2}
     assert summary(probe, [one, one]) == {
-        "steal_share": 0.1, "steal_s": 0.1, "worker_cpus_busy": 0.8, "other_cpus_busy": 0.8
+        "steal_share": pytest.approx(0.05 / 0.45), "steal_s": 0.1, "worker_cpus_busy": 0.8, "other_cpus_busy": 0.8
     }  # fmt: skip
 
 
