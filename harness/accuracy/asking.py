@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -81,7 +82,10 @@ class Asked:
             rows = [i for i in range(len(data.images)) if i not in images.skipped]
             labels = tuple(self.wanted.labels[row] for row in rows)
             if key in kept and _same(kept[key][0], record):
-                return kept[key][0], Answers(labels, kept[key][1])
+                found, mine = kept[key][0], Answers(labels, kept[key][1])
+                # A baseline that had failed then, or answers otherwise now, makes another drop.
+                if baseline is None or found.is_baseline or found.drop == answers.drop(mine, baseline):
+                    return found, mine
             try:
                 record, mine = self._ask(record, images, rows, labels, baseline)
                 answered = mine if record.outcome == "ok" else None
@@ -112,7 +116,7 @@ class Asked:
             record,
             data=LabelledSet(
                 str(data.source), data.digest, len(data.images) - len(images.skipped), len(known.names), known.kind,
-                tuple(images.skipped.values()),
+                tuple(images.skipped.values()), hashlib.sha256("\n".join(known.names).encode()).hexdigest(),
             ),
             preprocessing=codec.encode(self.wanted.config),
             interval=proportions.INTERVAL,

@@ -24,6 +24,8 @@ class LabelledSet:
     """Where the order of the classes comes from."""
     skipped: tuple[str, ...] = ()
     """Images that could not be read and are left out, with the reason."""
+    names_digest: str = ""
+    """sha256 over the names of the classes in their order; empty in older records."""
 
 
 @dataclass(frozen=True)

@@ -147,13 +147,14 @@ def _question(asked: Mapping[str, Any]) -> Question:
 
 
 def _comparable(found: Sequence[Evidence], batch: int | None) -> list[Evidence]:
-    """Cells of one batch, measured on one machine. Raises `PlanInvalid` where that cannot be."""
+    """Cells of one batch, measured on one machine in one power mode. Raises `PlanInvalid` where that cannot be."""
+    from harness.comparing import comparable
     from harness.errors import PlanInvalid
 
-    machines = {str(one.run.machine.get("cpu")): one.folder for one in found}
-    if len(machines) > 1:
-        said = ", ".join(f"{cpu} ({folder})" for cpu, folder in machines.items())
-        raise PlanInvalid(f"these runs are of different machines: {said}", "recommend from the runs of one machine")
+    for one in found[1:]:
+        for _, change in comparable.runs_differ(found[0].run, one.run):
+            said = f"{comparable.said(change)} ({found[0].folder}, {one.folder})"
+            raise PlanInvalid(f"these runs are of different machines: {said}", "recommend from the runs of one machine")
     batches = sorted({one.record.cell.batch for one in found})
     taken = batch or (1 if 1 in batches else batches[0] if batches else 1)
     kept = [one for one in found if one.record.cell.batch == taken]

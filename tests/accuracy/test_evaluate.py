@@ -23,7 +23,7 @@ from harness.report import accuracy as report
 from harness.report import content
 from harness.store import Store
 from tests import digits, making
-from tests.accuracy.measuring import PLAIN, Watcher, colour_onnx, colours, measure, plan_of
+from tests.accuracy.measuring import COLOURS, PLAIN, Watcher, colour_onnx, colours, measure, plan_of
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +135,12 @@ def test_finished_cells_are_kept(classifier: str, pictures: Path, artifacts: str
     assert again[0] == kept
     assert again[1].drop is not None
     assert store.read(tmp_path) == again
+    (tmp_path / "names.txt").write_text("\n".join(reversed(COLOURS)))
+    renamed = measure(both(classifier), pictures, artifacts, tmp_path, classes=str(tmp_path / "names.txt"), **PLAIN)
+    (tmp_path / "names.txt").write_text("\n".join(COLOURS))
+    mended = measure(both(classifier), pictures, artifacts, tmp_path, classes=str(tmp_path / "names.txt"), **PLAIN)
+    assert [record.top1 for record in renamed] != [record.top1 for record in mended]  # the file's name is the same
+    assert [record.top1 for record in mended] == [record.top1 for record in again]
     other = measure(both(classifier), pictures, artifacts, tmp_path, limit=9, **PLAIN)
     assert other[0].data is not None and other[0].data.images == 9  # other images: measured anew
     assert store.read(tmp_path) == other  # the last of each cell counts
