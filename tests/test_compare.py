@@ -16,7 +16,7 @@ from harness.comparing.comparison import Compared, Comparison
 from harness.comparing.judge import How, in_turn
 from harness.comparing.pairing import Measured, Pair
 from harness.errors import NotComparable
-from harness.model import JSON, Backbone
+from harness.model import JSON, Backbone, Facts
 from harness.record import Finding, Record
 from tests import comparing
 from tests.comparing import USUAL, measured
@@ -143,6 +143,24 @@ def _pair_of(run: Measured, runtime: str) -> Pair:
     """The baseline and a cell that stand in one run."""
     new = next(record for record in run.records if record.cell.runtime == runtime)
     return Pair(next(record for record in run.records if record.key == new.baseline), new, (), (), ())
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"outcome": "crashed", "latency": {}, "trust": None},
+        {"trust": "untrusted", "findings": (Finding("throttled", "untrusted", "it was slow", "cool it"),)},
+        {"facts": Facts("fp32", "cpu", threads=2, versions={"ort_cpu": "9.9"})},
+    ],
+)
+def test_a_repeat_that_is_none_moves_nothing(changed: dict[str, object]) -> None:
+    """It ended on the way, was disturbed, or ran another library."""
+    other = _with(measured("d", {**USUAL, "ort_cpu": 30.0}), "ort_cpu", **changed)
+    found = compare.compare([measured("a"), measured("c")], [measured("b"), other], HOW)
+    estimate = _cell(found, "ort_cpu").estimate
+    assert estimate is not None
+    assert estimate.runs == (2, 1)
+    assert estimate.ratio.value == pytest.approx(1.0, abs=0.02)
 
 
 def test_a_baseline_that_changed_cannot_carry_the_comparison() -> None:

@@ -44,12 +44,9 @@ def verdict(estimate: Estimate, effect: float) -> Verdict:
 
 
 def untrusted(base: Record, new: Record, of: checks.Of) -> str:
-    """Why a figure of either side is not to be trusted; empty where both are.
-
-    A wide interval is no reason: it is of the run's own target, and what is compared here has an interval of its own.
-    """
+    """Why a figure of either side is not to be trusted; empty where both are."""
     for side, record in (("BASE", base), ("NEW", new)):
-        if doubts := [doubt for doubt in checks.doubts(record, of) if doubt.check != "wide_interval"]:
+        if doubts := pairing.doubts(record, of):
             return f"{side} is untrusted: {doubts[0].seen}"
     return ""
 

@@ -6,12 +6,12 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from harness import schedule
+from harness import checks, schedule
 from harness.comparing import comparable
 from harness.comparing.comparable import Change
 from harness.comparing.difference import Rounds
 from harness.model import Scope
-from harness.record import Record, Run, Samples
+from harness.record import Finding, Record, Run, Samples
 from harness.stats import median
 
 Place = tuple[int, int]
@@ -168,7 +168,7 @@ def _pair(base: Record, new: Record, scope: Scope, force: frozenset[str]) -> Pai
 
 def latencies(runs: Sequence[Measured], record: Record) -> Rounds:
     """Log medians of a cell in every run that measured it: the first run's record names it, repeats have it by key."""
-    return _by_run(runs, lambda run: _logs(run.medians.get(record.key, {})))
+    return _by_run(runs, record, "latency", lambda run: _logs(run.medians.get(record.key, {})))
 
 
 def relative(runs: Sequence[Measured], record: Record) -> Rounds:
@@ -178,11 +178,26 @@ def relative(runs: Sequence[Measured], record: Record) -> Rounds:
         mine, base = run.medians.get(record.key, {}), run.medians.get(record.baseline, {})
         return _logs({place: mine[place] / base[place] for place in mine if place in base})
 
-    return _by_run(runs, logs)
+    return _by_run(runs, record, "speedup", logs)
 
 
-def _by_run(runs: Sequence[Measured], read: Callable[[Measured], list[list[float]]]) -> Rounds:
-    return [rounds for run in runs if (rounds := read(run))]
+def _by_run(
+    runs: Sequence[Measured], record: Record, of: checks.Of, read: Callable[[Measured], list[list[float]]]
+) -> Rounds:
+    return [rounds for run in runs if (run is runs[0] or _repeats(run, record, of)) and (rounds := read(run))]
+
+
+def _repeats(run: Measured, record: Record, of: checks.Of) -> bool:
+    """Whether a further run measured the same: to its end, without doubts, with the same libraries and settings."""
+    own = next((one for one in run.records if one.key == record.key), None)
+    if own is None or own.outcome != "ok" or doubts(own, of):
+        return False
+    return all(change.field == "weights" for change in comparable.changes(record, own))
+
+
+def doubts(record: Record, of: checks.Of) -> list[Finding]:
+    """Why a figure is not to be trusted. A wide interval is no reason: what is compared has an interval of its own."""
+    return [doubt for doubt in checks.doubts(record, of) if doubt.check != "wide_interval"]
 
 
 def _logs(medians: Medians) -> list[list[float]]:
