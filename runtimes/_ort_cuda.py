@@ -65,7 +65,8 @@ def cuda_options(setup: Setup, *, graph: bool) -> Mapping[str, str]:
     return made
 
 
-_GRAPHS = ("enable_cuda_graph", "trt_cuda_graph_enable")
+_NO_GRAPHS: Mapping[str, str] = {"enable_cuda_graph": "0", "trt_cuda_graph_enable": "False"}
+"""Each provider's option for CUDA graphs, off in the form that it takes."""
 _LISTED = "see: backbench list runtimes 'ort_*'"
 
 
@@ -177,7 +178,7 @@ class CudaOrtSession(OnnxRuntimeSession):
 
     def _profiled(self, options: Mapping[str, str]) -> dict[str, str]:
         """Without CUDA graphs: a graph that is replayed has no kernels for the profiler, and takes no inputs of the host."""
-        return {key: "0" if key in _GRAPHS else value for key, value in options.items()}
+        return {key: _NO_GRAPHS.get(key, value) for key, value in options.items()}
 
     def _shapes(self) -> Mapping[str, list[int | str]]:
         return {name: list(self._pairs[name].array.shape) for name in self._sent}

@@ -115,7 +115,8 @@ def _no_profile(given: JSON) -> OpenFailed:
 
 
 def _flag(on: object) -> str:
-    return "1" if on else "0"
+    """ONNX Runtime's Python binding reads this provider's options by itself, and takes no `1`, as CUDA's provider does."""
+    return "True" if on else "False"
 
 
 def cache_folder(artifact: Artifact, setup: Setup) -> Path:

@@ -146,7 +146,8 @@ def test_a_search_that_is_none_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("precision", "fp16", "int8"), [("fp32", "0", "0"), ("tf32", "0", "0"), ("fp16", "1", "0"), ("int8", "0", "1")]
+    ("precision", "fp16", "int8"),
+    [("fp32", "False", "False"), ("tf32", "False", "False"), ("fp16", "True", "False"), ("int8", "False", "True")],
 )
 def test_flags_and_caches_of_tensorrt(precision: Precision, fp16: str, int8: str, tmp_path: Path) -> None:
     artifact = conv_onnx(tmp_path / "x.onnx")
@@ -154,10 +155,11 @@ def test_flags_and_caches_of_tensorrt(precision: Precision, fp16: str, int8: str
     told = tensorrt_options(artifact, setup_for("ort_tensorrt", precision, 4, builder_level=5), folder)
     assert (told["trt_fp16_enable"], told["trt_int8_enable"]) == (fp16, int8)
     assert told["trt_builder_optimization_level"] == "5"
-    assert told["trt_engine_cache_enable"] == "0" and "trt_engine_cache_path" not in told
-    assert (told["trt_timing_cache_enable"], told["trt_timing_cache_path"]) == ("1", str(tmp_path / "cache"))
+    assert told["trt_engine_cache_enable"] == "False" and "trt_engine_cache_path" not in told
+    assert (told["trt_timing_cache_enable"], told["trt_timing_cache_path"]) == ("True", str(tmp_path / "cache"))
+    assert told["trt_cuda_graph_enable"] == "False"
     kept = tensorrt_options(artifact, setup_for("ort_tensorrt", engine_cache=True, timing_cache=False), folder)
-    assert (kept["trt_engine_cache_path"], kept["trt_timing_cache_enable"]) == (str(folder), "0")
+    assert (kept["trt_engine_cache_path"], kept["trt_timing_cache_enable"]) == (str(folder), "False")
     assert "trt_timing_cache_path" not in kept
 
 
@@ -204,8 +206,14 @@ def test_a_cache_that_cannot_be_written_says_so(tmp_path: Path) -> None:
 
 
 def test_options_are_compared_as_they_are_told() -> None:
-    told = {"use_tf32": "0", "prefer_nhwc": "False", "cudnn_conv_algo_search": "HEURISTIC", "device_id": "0"}
-    asked = {"use_tf32": "1", "prefer_nhwc": "0", "cudnn_conv_algo_search": "EXHAUSTIVE", "new_option": "1"}
+    told = {
+        "use_tf32": "0", "prefer_nhwc": "False", "cudnn_conv_algo_search": "HEURISTIC", "device_id": "0",
+        "trt_fp16_enable": "1", "trt_int8_enable": "0",
+    }  # fmt: skip
+    asked = {
+        "use_tf32": "1", "prefer_nhwc": "0", "cudnn_conv_algo_search": "EXHAUSTIVE", "new_option": "1",
+        "trt_fp16_enable": "True", "trt_int8_enable": "False",
+    }  # fmt: skip
     assert differing(asked, told) == [
         "use_tf32 was asked to be 1, and is 0", "cudnn_conv_algo_search was asked to be EXHAUSTIVE, and is HEURISTIC"
     ]  # fmt: skip
@@ -365,8 +373,8 @@ def test_nodes_left_to_another_provider_are_counted_by_operator() -> None:
 
 def test_the_profile_is_made_without_graphs(tmp_path: Path, gpu: None) -> None:
     session = on_host(tmp_path)
-    told = session._profiled({"enable_cuda_graph": "1", "trt_cuda_graph_enable": "1", "use_tf32": "1"})
-    assert told == {"enable_cuda_graph": "0", "trt_cuda_graph_enable": "0", "use_tf32": "1"}
+    told = session._profiled({"enable_cuda_graph": "1", "trt_cuda_graph_enable": "True", "use_tf32": "1"})
+    assert told == {"enable_cuda_graph": "0", "trt_cuda_graph_enable": "False", "use_tf32": "1"}
     with session:
         session.bind({"x": images()})
         (inference,) = session.profile(1)
