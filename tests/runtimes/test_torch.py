@@ -154,6 +154,22 @@ def test_a_cuda_device_that_is_not_there_fails_to_open() -> None:
         opened("torch_eager", artifact(), device=Device("cuda", 0))
 
 
+def test_a_session_on_a_second_gpu_makes_it_the_current_one(
+    monkeypatch: pytest.MonkeyPatch, use: Callable[[BUILD], None]
+) -> None:
+    """Or its events would be recorded on the first. No GPU: the model does not get there."""
+    chosen: list[int] = []
+
+    def loaded() -> Any:
+        raise RuntimeError(f"the current device is {chosen}")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    use(loaded)
+    with pytest.raises(OpenFailed, match=r"cannot load the model on cuda:1: the current device is \[1\]"):
+        opened("torch_eager", artifact(), device=Device("cuda", 1))
+
+
 @pytest.mark.skipif(not hasattr(torch.backends.mkldnn, "matmul"), reason="this PyTorch does not tell it")
 def test_products_that_are_rounded_are_not_called_fp32() -> None:
     """`set_float32_matmul_precision("medium")` lets oneDNN multiply fp32 matrices in bf16."""
