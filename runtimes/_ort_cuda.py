@@ -19,6 +19,7 @@ from harness.api import (
     LayerTime,
     OpenFailed,
     Precision,
+    ProfiledInference,
     RunFailed,
     Setup,
     TensorSpec,
@@ -27,6 +28,7 @@ from harness.api import (
     nvidia,
 )
 from runtimes._onnxruntime import OnnxRuntimeSession
+from runtimes._ort_profile import profiled
 from runtimes._ort_provider import CPU, CUDA, Providers, prove, require
 
 if TYPE_CHECKING:
@@ -175,6 +177,10 @@ class CudaOrtSession(OnnxRuntimeSession):
         if told is None:
             return None, (), "this onnxruntime does not tell whether TF32 is on"
         return ("tf32" if told == "1" else "fp32"), (), ""
+
+    def profile(self, inferences: int) -> Sequence[ProfiledInference]:
+        """Kernel times of the GPU. Raises `Unsupported` where this onnxruntime tells what launching them took alone."""
+        return profiled(self._order(inferences), on_device=True)
 
     def _profiled(self, options: Mapping[str, str]) -> dict[str, str]:
         """Without CUDA graphs: a graph that is replayed has no kernels for the profiler, and takes no inputs of the host."""

@@ -19,6 +19,7 @@ import pytest
 from harness import registry
 from harness.api import MissingLibrary, OpenFailed, RunFailed, Unsupported
 from harness.model import JSON, Device, Precision, Setup
+from runtimes import _ort_profile as profile_of
 from runtimes import _ort_provider as provider
 from runtimes._ort_cuda import CudaOrtSession, behind, cuda_options
 from runtimes._ort_provider import CPU, CUDA, TENSORRT, absent, differing, prove, require, told_options, untold
@@ -376,9 +377,33 @@ def test_the_profile_is_made_without_graphs(tmp_path: Path, gpu: None) -> None:
     told = session._profiled({"enable_cuda_graph": "1", "trt_cuda_graph_enable": "True", "use_tf32": "1"})
     assert told == {"enable_cuda_graph": "0", "trt_cuda_graph_enable": "False", "use_tf32": "1"}
     with session:
+        assert session._order(1)["providers"] == [(CPU, {})]
+
+
+def test_times_of_launching_kernels_are_no_profile(tmp_path: Path, gpu: None) -> None:
+    """Without CUPTI a node's time is the host's; what its kernels run in is told all the same."""
+    session = OnHost(conv_onnx(tmp_path / "x.onnx", "fp16"), setup_for("ort_cuda", "fp16"), [(CPU, {})])
+    with session:
         session.bind({"x": images()})
-        (inference,) = session.profile(1)
-    assert any("Conv" in layer.kind for layer in inference.layers)
+        with pytest.raises(Unsupported, match="this onnxruntime tells launch times only") as caught:
+            session.profile(1)
+        assert session.facts().layer_precisions["float"] >= 1
+    assert "the runtime tensorrt or torch_eager" in caught.value.hint
+
+
+def test_with_cupti_a_nodes_time_is_that_of_its_kernels() -> None:
+    """In the form of ONNX Runtime's documentation: the device's events right behind the host's."""
+
+    def node(name: str, at_us: int, dur_us: int) -> dict[str, Any]:
+        return {"cat": "Node", "name": f"{name}_kernel_time", "ts": at_us, "dur": dur_us, "args": {"op_name": name}}
+
+    def kernel(dur_us: int) -> dict[str, Any]:
+        return {"cat": "Kernel", "name": "sm80_xmma_fprop", "ts": 9, "dur": dur_us, "args": {}}
+
+    run = {"cat": "Session", "name": "model_run", "ts": 0, "dur": 900}
+    events = [node("Conv", 1, 17), kernel(300), kernel(33), node("Shape", 20, 5), run]
+    (inference,) = profile_of.inferences(profile_of.device_times(events))
+    assert [(layer.kind, layer.time_ns) for layer in inference.layers] == [("Conv", 333_000.0), ("Shape", 5_000.0)]
 
 
 def test_what_is_left_out_by_tensorrt_has_cuda_behind_it() -> None:
