@@ -442,6 +442,13 @@ class Double:
 # ── CUDA ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+class CUDAError(Exception):
+    """As cuda-core's: no RuntimeError, and of a module below `cuda`."""
+
+
+CUDAError.__module__ = "cuda.core._utils.cuda_utils"
+
+
 class CudaBuffer:
     """Host memory in the place of the device's."""
 
@@ -517,7 +524,7 @@ class CudaStream:
     handle = 77
 
     def __init__(self) -> None:
-        self.graph, self.error, self.recorded = CudaGraph(), "", 0
+        self.graph, self.error, self.uncaptured, self.recorded = CudaGraph(), "", "", 0
 
     def record(self, event: Any = None) -> Any:
         """A moment later than the last."""
@@ -528,10 +535,12 @@ class CudaStream:
     def sync(self) -> None:
         """At once, or with the error that the test gave."""
         if self.error:
-            raise RuntimeError(self.error)
+            raise CUDAError(self.error)
 
     def create_graph_builder(self) -> Any:
-        """A builder."""
+        """A builder, or the error that the test gave."""
+        if self.uncaptured:
+            raise CUDAError(self.uncaptured)
         return CudaGraphBuilder(self, self.graph)
 
     def close(self) -> None:

@@ -339,6 +339,21 @@ def test_what_goes_wrong_on_the_gpu_is_said(tmp_path: Path, gpu: None) -> None:
     session.close()
 
 
+def test_what_cuda_core_refuses_is_said(tmp_path: Path, gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its error is a plain Exception."""
+
+    def full(*_: object, **__: object) -> None:
+        raise double.CUDAError("CUDA_ERROR_OUT_OF_MEMORY")
+
+    session = on_host(tmp_path)
+    monkeypatch.setattr(double.CudaDevice, "allocate", full)
+    with pytest.raises(RunFailed, match="does not take memory on the GPU: the GPU's memory is full"):
+        session.bind({"x": images()})
+    monkeypatch.setattr(double.CudaDevice, "set_current", full)
+    with pytest.raises(OpenFailed, match="CUDA does not start on cuda:0: the GPU's memory is full"):
+        on_host(tmp_path)
+
+
 def test_a_gpu_that_is_not_there_is_unsupported(tmp_path: Path, gpu: None) -> None:
     setup = Setup(Device("cuda", 7), "fp32", 1, 1, dict(registry.runtime_class("ort_cuda").options), "")
     with pytest.raises(Unsupported, match="there is no cuda:7: CUDA sees 1 GPUs"):
