@@ -297,6 +297,24 @@ def test_a_profile_has_every_layer_of_every_inference(trt: double.Double, tmp_pa
     ]
 
 
+@pytest.mark.parametrize("trt", ["8.6.1"], indirect=True)
+def test_a_profile_without_a_second_context_says_why(trt: double.Double, tmp_path: Path) -> None:
+    says = r"does not take x: No optimization profile has been selected\."
+    with opened(engine(tmp_path)[0]) as session, pytest.raises(Unsupported, match=says) as caught:
+        session.profile(1)
+    assert "take TensorRT 10 or later" in caught.value.hint
+    trt.fixed = 4
+    with opened(engine(tmp_path, batch=4)[0], batch=4) as session:
+        assert session.profile(1), "an engine of fixed shapes has no profile to be lent"
+
+
+def test_a_profile_that_does_not_run_is_no_profile_of_nothing(trt: double.Double, tmp_path: Path) -> None:
+    with opened(engine(tmp_path)[0]) as session:
+        trt.run_error = "enqueueV3: illegal"
+        with pytest.raises(RunFailed, match="did not run with its profiler on: enqueueV3: illegal"):
+            session.profile(1)
+
+
 @pytest.mark.parametrize("graph", [False, True])
 def test_an_inference_is_divided_into_copies_and_compute(graph: bool, trt: double.Double, tmp_path: Path) -> None:
     with opened(engine(tmp_path)[0], cuda_graph=graph) as session:
