@@ -67,6 +67,16 @@ def test_facts_are_read_from_tensors_and_switches() -> None:
     assert isinstance(parallel, dict) and parallel["at::get_num_threads()"] == "1"
 
 
+def test_a_pytorch_without_onednn_is_not_asked_for_its_precisions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on some Arm boards: the operators that tell them are not there."""
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    monkeypatch.setattr(torch.ops, "mkldnn", SimpleNamespace())
+    with opened("torch_eager", artifact()) as session:
+        infer(session, images())
+        settings = session.facts().settings
+    assert not any(settings[name] for name in ("mkldnn", "mkldnn_fp16", "mkldnn_bf16"))
+
+
 def test_channels_last_is_seen_in_weights_and_inputs() -> None:
     with opened("torch_eager", artifact(), channels_last=True) as session:
         result = infer(session, images())
