@@ -186,7 +186,9 @@ def test_a_batch_outside_the_profile_is_refused(tmp_path: Path) -> None:
         profile_shapes(conv_onnx(tmp_path / "x.onnx"), setup_for("ort_tensorrt", batch=64, profile=[1, 8, 32]))
 
 
-def test_engines_of_another_precision_option_or_batch_lie_elsewhere(tmp_path: Path) -> None:
+def test_engines_of_another_precision_option_batch_or_gpu_lie_elsewhere(
+    tmp_path: Path, gpu: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     artifact, cache = conv_onnx(tmp_path / "x.onnx"), str(tmp_path / "cache")
     setups = [
         setup_for("ort_tensorrt", cache=cache), setup_for("ort_tensorrt", "fp16", cache=cache),
@@ -195,11 +197,13 @@ def test_engines_of_another_precision_option_or_batch_lie_elsewhere(tmp_path: Pa
     folders = [cache_folder(artifact, setup) for setup in setups]
     assert len(set(folders)) == 4 and all(folder.is_dir() for folder in folders)
     assert cache_folder(artifact, setups[0]) == folders[0]
+    monkeypatch.setattr(double.CudaDevice, "name", "another of the same compute capability")
+    assert cache_folder(artifact, setups[0]) not in folders
     (folders[0] / "TensorrtExecutionProvider_x_sm87.engine").write_bytes(b"e")
     assert engines(folders[0]) == ["TensorrtExecutionProvider_x_sm87.engine"] and not engines(folders[1])
 
 
-def test_a_cache_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_says_so(tmp_path: Path, gpu: None) -> None:
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(OpenFailed, match=r"the engine cache .* cannot be written: Not a directory") as caught:
         cache_folder(conv_onnx(tmp_path / "x.onnx"), setup_for("ort_tensorrt", cache=str(tmp_path / "cache")))
