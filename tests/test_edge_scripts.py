@@ -62,6 +62,28 @@ def test_a_dry_run_on_each_jetpack(tmp_path: Path, release: int, jetpack: int) -
 def test_clocks_are_changed_only_when_asked_for(tmp_path: Path) -> None:
     told = commands(run(EDGE / "jetson", "--dry-run", "--max-clocks", root=unfold(tmp_path, ORIN)))
     assert any(line.endswith("nvpmodel -m 0") for line in told)
+    assert any(line.endswith("jetson_clocks") for line in told)
+
+
+@pytest.mark.parametrize(
+    ("modes", "chosen"),
+    [
+        ("< POWER_MODEL ID=0 NAME=15W >\n< POWER_MODEL ID=2 NAME=MAXN_SUPER >", "2"),
+        ("< POWER_MODEL ID=0 NAME=MAXN >\n< POWER_MODEL ID=3 NAME=MAXN_SUPER >", "3"),
+        ("# < POWER_MODEL ID=id_num NAME=mode_name >\n< POWER_MODEL ID=0 NAME=MODE_15W_2CORE >", ""),
+        (None, ""),
+    ],
+)
+def test_the_largest_power_mode_is_found_by_its_name(tmp_path: Path, modes: str | None, chosen: str) -> None:
+    root = unfold(tmp_path, ORIN)
+    (root / "etc/nvpmodel.conf").unlink()
+    if modes is not None:
+        write(root, "/etc/nvpmodel.conf", modes)
+    done = run(EDGE / "jetson", "--dry-run", "--max-clocks", root=root)
+    assert done.returncode == 0, done.stderr
+    chooses = [line.rpartition(" ")[2] for line in commands(done) if "nvpmodel -m" in line]
+    assert chooses == ([chosen] if chosen else [])
+    assert ("no power mode of this board is called MAXN" in done.stdout) is not bool(chosen)
 
 
 @pytest.mark.parametrize(
