@@ -53,6 +53,8 @@ def test_a_dry_run_on_each_jetpack(tmp_path: Path, release: int, jetpack: int) -
     told = commands(done)
     assert any("apt-get install -y tensorrt libnvinfer-bin python3-libnvinfer" in line for line in told)
     assert told[-1] == ".venv/bin/backbench doctor", "each set-up ends with what Backbench itself finds"
+    install = next(line for line in told if ".[jetson]" in line)
+    assert ("cuda-bindings<13" in install) is (jetpack == 6), "of the CUDA that JetPack has"
     assert ("take the runtime trtexec" in done.stdout) is True
     assert "! largest power mode → sudo nvpmodel -m 0" in done.stdout
     assert "sudo systemctl disable --now nvzramconfig" in done.stdout
