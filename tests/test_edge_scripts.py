@@ -67,6 +67,17 @@ def test_clocks_are_changed_only_when_asked_for(tmp_path: Path) -> None:
     assert any(line.endswith("jetson_clocks") for line in told)
 
 
+@pytest.mark.parametrize("gpu", ["17000000.gpu", "17000000.gv11b", "17000000.ga10b", "gpu-gpc-0"])
+def test_locked_clocks_are_seen_whatever_the_gpu_is_called(tmp_path: Path, gpu: str) -> None:
+    root = unfold(tmp_path, ORIN)
+    shutil.rmtree(root / "sys/class/devfreq/17000000.gpu")
+    for limit in ("min_freq", "max_freq"):
+        write(root, f"/sys/class/devfreq/{gpu}/{limit}", 1109250000)
+    assert "✓ clocks locked" in run(EDGE / "jetson", "--dry-run", root=root).stdout
+    write(root, f"/sys/class/devfreq/{gpu}/min_freq", 114750000)
+    assert "! clocks locked → sudo jetson_clocks" in run(EDGE / "jetson", "--dry-run", root=root).stdout
+
+
 @pytest.mark.parametrize(
     ("modes", "chosen"),
     [
