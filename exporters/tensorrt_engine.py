@@ -41,7 +41,8 @@ class TensorRtEngine(Exporter):
         trt, belongs = nvidia.library(), self.belongs_to(want.device)
         log = nvidia.log_of(trt)
         try:
-            Device(nvidia.gpu_index(want.device)).set_current()
+            with nvidia.cuda_errors():
+                Device(nvidia.gpu_index(want.device)).set_current()
             builder = trt.Builder(log)
             network = parse(trt, builder, log, Path(source.path), want.device)
             config, settings = configure(trt, builder, network, want)

@@ -44,13 +44,7 @@ def _jetson(root: Path) -> Iterator[Diagnosis]:
     if not known:
         return
     yield Diagnosis("ok", f"{known['board']}, JetPack {known['jetpack']}, L4T {known['l4t']}")
-    mode = str(known["power_mode"])
-    if mode.startswith("unavailable"):
-        yield Diagnosis("warn", f"power mode: {mode}", "sudo nvpmodel -q")
-    elif mode.partition(":")[0] == "0":
-        yield Diagnosis("ok", f"power mode {mode}")
-    else:
-        yield Diagnosis("warn", f"power mode {mode}, not the first: figures are of this mode", "sudo nvpmodel -m 0")
+    yield _power_mode(str(known["power_mode"]), jetson.largest_mode(root))
     locked = known["clocks_locked"]
     if locked is True:
         yield Diagnosis("ok", "clocks are locked")
@@ -69,6 +63,17 @@ def _jetson(root: Path) -> Iterator[Diagnosis]:
     else:
         yield Diagnosis("warn", "trtexec is not installed", "sudo apt-get install -y tensorrt libnvinfer-bin")
     yield from _groups(("video", "render"))
+
+
+def _power_mode(mode: str, largest: int | None) -> Diagnosis:
+    if mode.startswith("unavailable"):
+        return Diagnosis("warn", f"power mode: {mode}", "sudo nvpmodel -q")
+    if largest is None:  # no name tells which of the board's modes is the largest
+        return Diagnosis("none", f"power mode {mode}")
+    if mode.partition(":")[0] == str(largest):
+        return Diagnosis("ok", f"power mode {mode}")
+    seen = f"power mode {mode}, not the largest: figures are of this mode"
+    return Diagnosis("warn", seen, f"sudo nvpmodel -m {largest}")
 
 
 def _nvidia(root: Path, loads: Loads) -> Iterator[Diagnosis]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness.errors import Unreadable
 from harness.model import JSON
-from harness.probes.jetson import Jetson
+from harness.probes.jetson import Jetson, power_modes
 from harness.probes.kernel_files import exists, matching, number, text
 from harness.probes.probe import UNAVAILABLE, Target
 
@@ -19,6 +19,8 @@ _JETPACK: Mapping[int, str] = {32: "4", 35: "5", 36: "6", 38: "7", 39: "7"}
 """L4T's major release -> JetPack's."""
 _RELEASE = re.compile(r"R(\d+) \(release\), REVISION: ([\d.]+)")
 _PACKAGE = re.compile(r"^Package: nvidia-jetpack\n(?:.+\n)*?Version: (\S+)", re.MULTILINE)
+_UNLIMITED = ("MAXN_SUPER", "MAXN")
+"""The power mode without a limit; the first where a board has both."""
 _STATUS_BYTES = 64 << 20
 
 
@@ -68,6 +70,15 @@ def jetpack(root: Path) -> str:
     if major is None:
         raise Unreadable(f"L4T {release} is of no JetPack that is known here")
     return f"{major} (by L4T)"
+
+
+def largest_mode(root: Path) -> int | None:
+    """The number of the power mode without a limit; None where none of this board is called so.
+
+    It is 0 on many boards, and 2 on an Orin Nano with JetPack 6.2, where 0 is 15 W.
+    """
+    numbers = {name: mode for mode, name in power_modes(root).items()}
+    return next((numbers[name] for name in _UNLIMITED if name in numbers), None)
 
 
 def clocks_locked(root: Path) -> bool:

@@ -18,8 +18,8 @@ from harness.errors import BackbenchError, StoreFailed, Unsupported
 from harness.model import JSON, Device
 
 __all__ = [
-    "belongs_to", "failure", "foreign", "gpu", "gpu_index", "gpus", "library", "locked", "log_of", "optional", "put",
-    "replace_file", "said", "timing_cache_file", "types", "why",
+    "belongs_to", "cuda_errors", "failure", "foreign", "gpu", "gpu_index", "gpus", "library", "locked", "log_of", "optional",
+    "put", "replace_file", "said", "timing_cache_file", "types", "why",
 ]  # fmt: skip
 
 _DRIVER = "install the NVIDIA driver; in a container: docker run --gpus all; then see: nvidia-smi"
@@ -39,6 +39,20 @@ def why(error: BaseException | str) -> tuple[str, str] | None:
     """What an error of CUDA or TensorRT comes down to, and what mends it; None where it is nothing that is known."""
     text = str(error).lower().replace("cuda_error_", "").replace("out_of_memory", "out of memory")
     return next((mend for sign, mend in _MENDS.items() if sign in text), None)
+
+
+@contextlib.contextmanager
+def cuda_errors() -> Iterator[None]:
+    """What cuda-core raises as a RuntimeError, which pybind11 makes of C++'s errors too; also a decorator.
+
+    cuda-core's `CUDAError` is a plain Exception, in a module of its own that no release promises.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, RuntimeError) or type(error).__module__.partition(".")[0] != "cuda":
+            raise
+        raise RuntimeError(str(error)) from error
 
 
 def gpus() -> Sequence[Device]:

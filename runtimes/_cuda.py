@@ -79,8 +79,9 @@ class LegacyPinnedMemoryResource(Protocol):
 
 
 class Cuda:
-    """A GPU made current for this thread, and one stream on it."""
+    """A GPU made current for this thread, and one stream on it. What CUDA refuses is a RuntimeError."""
 
+    @nvidia.cuda_errors()
     def __init__(self, index: int) -> None:
         from cuda import core
 
@@ -90,6 +91,7 @@ class Cuda:
         self._pinned = cast(LegacyPinnedMemoryResource, core.LegacyPinnedMemoryResource())
         self._timed = core.EventOptions(timing_enabled=True)
 
+    @nvidia.cuda_errors()
     def pair(self, shape: tuple[int, ...], dtype: str) -> Pair:
         """Memory for one tensor on the host and on the device."""
         import numpy as np
@@ -107,7 +109,9 @@ class Cuda:
         """Wait for the stream. Raises `RunFailed` for what went wrong on the device meanwhile."""
         try:
             self.stream.sync()
-        except RuntimeError as error:
+        except (
+            Exception
+        ) as error:  # cuda-core's is no RuntimeError, and a context manager would take time that is measured
             raise nvidia.failure(RunFailed, "the GPU failed while it ran", str(error)) from error
 
     def split(self, inputs: Iterable[Pair], run: Callable[[], None], outputs: Iterable[Pair]) -> Mapping[str, int]:
@@ -136,6 +140,7 @@ class Cuda:
             event.close()
         return times
 
+    @nvidia.cuda_errors()
     def capture(self, enqueue: Callable[[int], None]) -> Graph:
         """What `enqueue` puts into the stream whose address it is given, as a graph."""
         builder = self.stream.create_graph_builder()

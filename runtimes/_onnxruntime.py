@@ -166,7 +166,7 @@ class OnnxRuntimeSession(Session):
         if not found.quantised and floats <= {"float"}:
             return self._of_floats() if floats else (None, (), "the graph has no weights")
         try:
-            executed = self.profile(1)[-1].layers
+            executed = profiled(self._order(1))[-1].layers
         except Unsupported as error:
             return None, (), error.message
         return deciding(executed), executed, ""
@@ -177,15 +177,18 @@ class OnnxRuntimeSession(Session):
 
     def profile(self, inferences: int) -> Sequence[ProfiledInference]:
         """Kernel times, in a process of its own with ONNX Runtime's profiler on."""
+        return profiled(self._order(inferences))
+
+    def _order(self, inferences: int) -> Mapping[str, Any]:
+        """What that process is told."""
         specs = self._artifact.inputs
         shapes = {s.name: [self._setup.batch if i == 0 else n for i, n in enumerate(s.shape)] for s in specs}
         shapes |= self._shapes()
-        order: Mapping[str, Any] = {
+        return {
             "path": self._artifact.path, "threads": self._setup.threads, "options": dict(self._setup.options),
             "providers": [(name, self._profiled(options)) for name, options in self._providers], "shapes": shapes,
             "inferences": inferences,
         }  # fmt: skip
-        return profiled(order)
 
     def _profiled(self, options: Mapping[str, str]) -> dict[str, str]:
         """A provider's options in the process that profiles."""

@@ -19,6 +19,7 @@ from harness.api import (
     LayerTime,
     OpenFailed,
     Precision,
+    ProfiledInference,
     RunFailed,
     Setup,
     TensorSpec,
@@ -27,6 +28,7 @@ from harness.api import (
     nvidia,
 )
 from runtimes._onnxruntime import OnnxRuntimeSession
+from runtimes._ort_profile import profiled
 from runtimes._ort_provider import CPU, CUDA, Providers, prove, require
 
 if TYPE_CHECKING:
@@ -65,7 +67,8 @@ def cuda_options(setup: Setup, *, graph: bool) -> Mapping[str, str]:
     return made
 
 
-_GRAPHS = ("enable_cuda_graph", "trt_cuda_graph_enable")
+_NO_GRAPHS: Mapping[str, str] = {"enable_cuda_graph": "0", "trt_cuda_graph_enable": "False"}
+"""Each provider's option for CUDA graphs, off in the form that it takes."""
 _LISTED = "see: backbench list runtimes 'ort_*'"
 
 
@@ -175,9 +178,13 @@ class CudaOrtSession(OnnxRuntimeSession):
             return None, (), "this onnxruntime does not tell whether TF32 is on"
         return ("tf32" if told == "1" else "fp32"), (), ""
 
+    def profile(self, inferences: int) -> Sequence[ProfiledInference]:
+        """Kernel times of the GPU. Raises `Unsupported` where this onnxruntime tells what launching them took alone."""
+        return profiled(self._order(inferences), on_device=True)
+
     def _profiled(self, options: Mapping[str, str]) -> dict[str, str]:
         """Without CUDA graphs: a graph that is replayed has no kernels for the profiler, and takes no inputs of the host."""
-        return {key: "0" if key in _GRAPHS else value for key, value in options.items()}
+        return {key: _NO_GRAPHS.get(key, value) for key, value in options.items()}
 
     def _shapes(self) -> Mapping[str, list[int | str]]:
         return {name: list(self._pairs[name].array.shape) for name in self._sent}

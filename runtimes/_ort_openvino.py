@@ -27,10 +27,11 @@ def reached() -> tuple[Device, ...]:
         raise plugin.none_listed(OPENVINO)
     found = []
     for device in listed:
-        name = plugin.kind_of(device)
-        if name in KINDS:
+        name = plugin.name_of(device)
+        kind, number = plugin.numbered(name)
+        if kind in KINDS:
             _prove(device, name)
-            found.append(Device(KINDS[name], 0 if name == "GPU" else None, str(device.device.vendor)))
+            found.append(Device(KINDS[kind], number if kind == "GPU" else None, str(device.device.vendor)))
     return tuple(found)
 
 
@@ -60,7 +61,11 @@ def provider_options(setup: Setup) -> Mapping[str, str]:
         chosen |= {"INFERENCE_NUM_THREADS": str(setup.threads), "NUM_STREAMS": str(options["streams"])}
     if options["model_cache"]:
         chosen["CACHE_DIR"] = setup.cache
-    return {plugin.KIND: name, "load_config": json.dumps({name: chosen}, sort_keys=True)}
+    number = setup.device.index
+    exact = name if number is None else f"{name}.{number}"
+    # By both names: some releases look for the device's own, others leave out its number.
+    config = dict.fromkeys((name, exact), chosen)
+    return {plugin.KIND: exact, "load_config": json.dumps(config, sort_keys=True)}
 
 
 class OpenVinoOrtSession(OnnxRuntimeSession):

@@ -16,7 +16,7 @@ from runtimes._ort_provider import OPENVINO, Providers
 MODULES: Mapping[str, str] = {OPENVINO: "onnxruntime_ep_openvino"}
 """Provider -> the module that tells where its library lies."""
 KIND = "device"
-"""The option that chooses among a plug-in's devices, by their own name (`CPU`, `GPU`, `NPU`); never given to the provider."""
+"""The option that chooses among a plug-in's devices, by their own name (`CPU`, `GPU.1`, `NPU`); it is not the provider's."""
 
 
 def devices(provider: str) -> Sequence[Any]:
@@ -43,10 +43,16 @@ def devices(provider: str) -> Sequence[Any]:
     return [device for device in ort.get_ep_devices() if device.ep_name == name]
 
 
-def kind_of(device: Any) -> str:
-    """The plug-in's own name for a device (`CPU`, `GPU`, `NPU`)."""
+def name_of(device: Any) -> str:
+    """The plug-in's own name for a device (`CPU`, `NPU`); of several GPUs with its number (`GPU.1`)."""
     told = dict(device.ep_metadata).get("ov_device") or str(device.device.type).rpartition(".")[2]
     return str(told).upper()
+
+
+def numbered(name: str) -> tuple[str, int]:
+    """Kind and number of a device by its name; a name without a number is that of the first."""
+    kind, _, number = name.partition(".")
+    return kind, int(number) if number.isdigit() else 0
 
 
 def none_listed(provider: str) -> Unsupported:
@@ -71,9 +77,9 @@ def added(options: Any, providers: Providers) -> bool:
         listed = devices(name)
         if not listed:
             raise none_listed(name)
-        chosen = [device for device in listed if kind_of(device) == given.get(KIND, "")]
+        chosen = [device for device in listed if numbered(name_of(device)) == numbered(given.get(KIND, ""))]
         if not chosen:
-            has = ", ".join(sorted({kind_of(device) for device in listed}))
+            has = ", ".join(sorted({name_of(device) for device in listed}))
             raise Unsupported(f"{name} lists no {given.get(KIND)}: it lists {has}", "see: backbench list devices")
         told = {key: value for key, value in given.items() if key != KIND}
         options.add_provider_for_devices(chosen[:1], told)

@@ -27,11 +27,11 @@ _BLOCKED = "_nchwc"
 """What ONNX Runtime appends to a node's (or its output's) name when it takes the kernel for its blocked layout."""
 
 
-def profiled(order: Mapping[str, JSON]) -> Sequence[ProfiledInference]:
+def profiled(order: Mapping[str, JSON], *, on_device: bool = False) -> Sequence[ProfiledInference]:
     """Kernel times of several inferences; `precision` is the ONNX type of a kernel's first input.
 
-    `order`: path, threads, options, providers ([name, options] each), shapes (by input), inferences. Raises
-    `Unsupported`.
+    `order`: path, threads, options, providers ([name, options] each), shapes (by input), inferences. With `on_device` times
+    are a GPU's, not the host's. Raises `Unsupported`, also where it tells no such times.
     """
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "runtimes._ort_profile"]
@@ -43,7 +43,8 @@ def profiled(order: Mapping[str, JSON]) -> Sequence[ProfiledInference]:
             raise Unsupported(f"onnxruntime gave no profile: {last}") from error
         except subprocess.TimeoutExpired as error:
             raise Unsupported(f"onnxruntime gave no profile within {LIMIT_S} s") from error
-        found = inferences([event for file in Path(folder).glob("*.json") for event in json.loads(file.read_text())])
+        events = [event for file in Path(folder).glob("*.json") for event in json.loads(file.read_text())]
+    found = inferences(device_times(events) if on_device else events)
     if len(found) <= WARM:
         raise Unsupported("onnxruntime's profile holds no inference")
     return found[WARM:]
@@ -60,6 +61,29 @@ def inferences(events: Sequence[Mapping[str, Any]]) -> Sequence[ProfiledInferenc
         )
         for run in runs
     )
+
+
+def device_times(events: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """The events without those of the device's kernels, whose times are their nodes' now.
+
+    A kernel is written right behind the node that launched it (`MergeEvents` of ONNX Runtime's gpu_profiler_common.h), by
+    builds with CUPTI alone. Raises `Unsupported` where there is none: a node's time is then what launching it took.
+    """
+    made: list[dict[str, Any]] = []
+    launched = 0
+    for event in events:
+        if event.get("cat") != "Kernel":
+            made.append(dict(event))
+            launched = 0
+        elif made and _is_kernel(made[-1]):
+            made[-1]["dur"] = event["dur"] + (made[-1]["dur"] if launched else 0)
+            launched += 1
+    if len(made) == len(events):
+        raise Unsupported(
+            "this onnxruntime tells launch times only: it is built without CUPTI, as PyPI's is",
+            "profile the runtime tensorrt or torch_eager, or build onnxruntime with --enable_cuda_profiling",
+        )
+    return made
 
 
 def _is_kernel(event: Mapping[str, Any]) -> bool:

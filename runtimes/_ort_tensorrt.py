@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from harness.api import JSON, Artifact, LayerTime, OpenFailed, Precision, Setup
+from harness.api import JSON, Artifact, LayerTime, OpenFailed, Precision, Setup, nvidia
 from runtimes._ort_cuda import CudaOrtSession, behind
-from runtimes._ort_provider import CUDA, TENSORRT, Providers
+from runtimes._ort_provider import CUDA, TENSORRT, Providers, require
 
 _TF32 = "NVIDIA_TF32_OVERRIDE"
 _FLAGS: Mapping[Precision, str] = {"fp16": "trt_fp16_enable", "int8": "trt_int8_enable"}
@@ -34,6 +34,7 @@ class TensorRtOrtSession(CudaOrtSession):
             os.environ[_TF32] = "0"  # this process is the session's own, and CUDA is not loaded yet
         else:
             os.environ.pop(_TF32, None)
+        require(TENSORRT)
         self._folder = cache_folder(artifact, setup)
         self._found = engines(self._folder)
         providers: Providers = [(TENSORRT, tensorrt_options(artifact, setup, self._folder)), *behind(setup)]
@@ -115,19 +116,23 @@ def _no_profile(given: JSON) -> OpenFailed:
 
 
 def _flag(on: object) -> str:
-    return "1" if on else "0"
+    """ONNX Runtime's Python binding reads this provider's options by itself, and takes no `1`, as CUDA's provider does."""
+    return "True" if on else "False"
 
 
 def cache_folder(artifact: Artifact, setup: Setup) -> Path:
-    """Where engines of this artifact lie, by what ONNX Runtime's own file names do not tell: precision, versions, options.
+    """Where engines of this artifact lie, by what ONNX Runtime's file names do not tell: precision, versions, options, GPU.
 
-    Makes the folder. Raises `OpenFailed` where it cannot be written.
+    Of the GPU they tell the compute capability alone, which several models share. Makes the folder. Raises `OpenFailed`
+    where it cannot be written, `Unsupported` where there is no such GPU.
     """
     import onnxruntime as ort
 
     shared = ("engine_cache", "timing_cache")  # whether engines are kept changes none
     options = sorted((name, value) for name, value in setup.options.items() if name not in shared)
-    parts = (artifact.digest, setup.precision, setup.batch, ort.__version__, options)
+    gpu = nvidia.gpu(setup.device.id)
+    made_for = (gpu.name, gpu.details["compute_capability"])
+    parts = (artifact.digest, setup.precision, setup.batch, ort.__version__, options, made_for)
     folder = Path(setup.cache) / hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -173,21 +173,37 @@ class TensorRtSession(Session):
         return {**left_to_gpu(found), "gpu_fallback": self._artifact.details.get("gpu_fallback", [])}
 
     def profile(self, inferences: int) -> Sequence[ProfiledInference]:
-        """Layer times by TensorRT's profiler, in a context of its own: it waits for the device after every layer."""
-        context = self._engine.create_execution_context()
-        if context is None:
-            raise Unsupported("there is no memory for a second context, which the profile needs", "see: nvidia-smi")
-        for name, pair in self._inputs.items():
-            context.set_input_shape(name, pair.array.shape)
-        for name, pair in (*self._inputs.items(), *self._outputs.items()):
-            context.set_tensor_address(name, pair.address)
+        """Layer times by TensorRT's profiler, in a context of its own: it waits for the device after every layer.
+
+        Raises `Unsupported` where there is no second context of these shapes, `RunFailed`.
+        """
+        context = self._second_context()
         about = {layer.name: layer for layer in self.layers()}
 
         def once() -> None:
-            context.execute_async_v3(int(self._cuda.stream.handle))
+            if not context.execute_async_v3(int(self._cuda.stream.handle)):
+                log: Any = self._owners[0]
+                raise nvidia.failure(RunFailed, "TensorRT did not run with its profiler on", nvidia.said(log))
             self.sync()
 
         return profiled(self._trt, context, once, about, self._setup.device.id, inferences)
+
+    def _second_context(self) -> nvidia.types.IExecutionContext:
+        """One of the session's shapes and addresses."""
+        context = self._engine.create_execution_context()
+        if context is None:
+            raise Unsupported("there is no memory for a second context, which the profile needs", "see: nvidia-smi")
+        log: Any = self._owners[0]
+        for name, pair in self._inputs.items():
+            if not context.set_input_shape(name, pair.array.shape):
+                raise Unsupported(
+                    f"a second context, which the profile needs, does not take {name}: {nvidia.said(log)}",
+                    "TensorRT 8 lends an engine's optimisation profile to one context: take TensorRT 10 or later",
+                )
+        for name, pair in (*self._inputs.items(), *self._outputs.items()):
+            if not context.set_tensor_address(name, pair.address):
+                raise nvidia.failure(RunFailed, f"a second context takes no memory for {name}", nvidia.said(log))
+        return context
 
     def close(self) -> None:
         """Give the memory back; harmless when repeated."""

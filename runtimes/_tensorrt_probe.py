@@ -12,36 +12,43 @@ from runtimes._ort_provider import PROBE
 
 def runs(trt: nvidia.types.TensorRT, device: Device) -> bool:
     """Build a Relu, run it, and compare. Raises `OpenFailed` with what is missing."""
-    import numpy as np
-
-    from runtimes._cuda import Cuda
-
-    log = nvidia.log_of(trt)
     try:
-        cuda = Cuda(device.index or 0)
-        engine = _engine(trt, log)
-        context = engine.create_execution_context()
-        if context is None:
-            raise RuntimeError(nvidia.said(log))
-        pairs = {name: cuda.pair((1, 4), "float32") for name in ("x", "y")}
-        np.copyto(pairs["x"].array, np.array([[-1, 0, 1, 2]], np.float32))
-        pairs["x"].upload(cuda.stream)
-        context.set_input_shape("x", (1, 4))
-        for name, pair in pairs.items():
-            context.set_tensor_address(name, pair.address)
-        if not context.execute_async_v3(int(cuda.stream.handle)):
-            raise RuntimeError(nvidia.said(log))
-        pairs["y"].download(cuda.stream)
-        cuda.stream.sync()
-        right = pairs["y"].array.tolist() == [[0, 0, 1, 2]]
-        for pair in pairs.values():
-            pair.close(cuda.stream)
-        cuda.close()
+        right = _right(trt, device.index or 0)
     except (RuntimeError, TypeError) as error:
         raise nvidia.failure(OpenFailed, f"TensorRT does not run on {device.id}", str(error)) from error
     if not right:
         raise OpenFailed(f"TensorRT computes a wrong result on {device.id}", "see: backbench doctor")
     return True
+
+
+@nvidia.cuda_errors()
+def _right(trt: nvidia.types.TensorRT, index: int) -> bool:
+    """Whether the Relu's result is one. Raises `RuntimeError`, `TypeError`."""
+    import numpy as np
+
+    from runtimes._cuda import Cuda
+
+    log = nvidia.log_of(trt)
+    cuda = Cuda(index)
+    engine = _engine(trt, log)
+    context = engine.create_execution_context()
+    if context is None:
+        raise RuntimeError(nvidia.said(log))
+    pairs = {name: cuda.pair((1, 4), "float32") for name in ("x", "y")}
+    np.copyto(pairs["x"].array, np.array([[-1, 0, 1, 2]], np.float32))
+    pairs["x"].upload(cuda.stream)
+    context.set_input_shape("x", (1, 4))
+    for name, pair in pairs.items():
+        context.set_tensor_address(name, pair.address)
+    if not context.execute_async_v3(int(cuda.stream.handle)):
+        raise RuntimeError(nvidia.said(log))
+    pairs["y"].download(cuda.stream)
+    cuda.stream.sync()
+    right: bool = pairs["y"].array.tolist() == [[0, 0, 1, 2]]
+    for pair in pairs.values():
+        pair.close(cuda.stream)
+    cuda.close()
+    return right
 
 
 def _engine(trt: nvidia.types.TensorRT, log: nvidia.types.ILogger) -> nvidia.types.ICudaEngine:

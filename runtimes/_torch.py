@@ -82,6 +82,8 @@ class TorchSession(Session):
         self._format = torch.channels_last if setup.options["channels_last"] else torch.contiguous_format
         self._dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(setup.precision, torch.float32)
         try:
+            if self._where.type == "cuda":  # an event that is recorded, and what allocates, goes to the current device
+                torch.cuda.set_device(setup.device.index or 0)
             model = self._load().to(device=self._where, dtype=self._dtype, memory_format=self._format)
         except (RuntimeError, OSError) as error:
             raise OpenFailed(

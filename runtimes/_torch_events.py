@@ -7,7 +7,7 @@ class Events:
     """Two CUDA events around a run."""
 
     def __init__(self) -> None:
-        """Make them, in the current stream's device."""
+        """Make them; they are recorded in the stream of the current device, which the session has set."""
         import torch
 
         self._first, self._last = (torch.cuda.Event(enable_timing=True) for _ in range(2))

@@ -16,11 +16,13 @@ def told(parameters: Iterable[Any], inputs: Sequence[Any]) -> Facts:
 
     weights = list(parameters)
     tensors = [*weights, *inputs]
+    has_mkldnn = torch.backends.mkldnn.is_available()  # else its operators are not there to be asked
     settings = {
         "interop_threads": torch.get_num_interop_threads(),
-        "mkldnn": torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled,
-        "mkldnn_fp16": torch.ops.mkldnn._is_mkldnn_fp16_supported(),  # else PyTorch's own, much slower kernels
-        "mkldnn_bf16": torch.ops.mkldnn._is_mkldnn_bf16_supported(),
+        "mkldnn": has_mkldnn and torch.backends.mkldnn.enabled,
+        "mkldnn_fp16": has_mkldnn
+        and torch.ops.mkldnn._is_mkldnn_fp16_supported(),  # else PyTorch's own, much slower kernels
+        "mkldnn_bf16": has_mkldnn and torch.ops.mkldnn._is_mkldnn_bf16_supported(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "fp32_precision": _fp32_precision(),
         "tf32_matmul": torch.backends.cuda.matmul.allow_tf32,

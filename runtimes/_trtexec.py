@@ -1,7 +1,7 @@
 """Finding and running `trtexec`, and building engines with it.
 
-Options are from its source, samples/common/sampleOptions.cpp of github.com/NVIDIA/TensorRT, 8.5 to 10.x. One that the
-box's trtexec does not list in `--help` is not given.
+Options are from its source, samples/common/sampleOptions.cpp of github.com/NVIDIA/TensorRT (samples/trtexecCommon from
+11.4 on), 8.5 to 11.x. One that the box's trtexec does not list in `--help` is not given.
 """
 
 from __future__ import annotations
@@ -186,6 +186,29 @@ def build_arguments(tool: Tool, artifact: Artifact, setup: Setup, version: str) 
     # 8.6 and later have --skipInference; 8.5 calls it --buildOnly.
     made += [next((option for option in ("--skipInference", "--buildOnly") if tool.knows(option)), "")]
     return tuple(option for option in made if option)
+
+
+def transfers(tool: Tool, *, wanted: bool) -> tuple[str, ...]:
+    """The options that have copies timed, or left out; 11 leaves them out by itself, and ignores `--noDataTransfers`."""
+    asked_for = tool.knows("--includeDataTransfers")
+    if not wanted:
+        return () if asked_for else ("--noDataTransfers",)
+    # Without --exposeDMA the copies of one inference lie under the kernels of another.
+    given = (("--includeDataTransfers", asked_for), ("--exposeDMA", tool.knows("--exposeDMA")))
+    return tuple(option for option, known in given if known)
+
+
+_SWITCHES = (("cuda_graph", "--useCudaGraph", "--noCudaGraph"), ("spin_wait", "--useSpinWait", "--noSpinWait"))
+
+
+def switches(tool: Tool, options: Mapping[str, JSON]) -> tuple[str, ...]:
+    """The options of CUDA graphs and of spinning; 11 has both on by itself, and is told where they are not asked for."""
+    made = []
+    for name, on, off in _SWITCHES:
+        by_itself = tool.knows(off)
+        if bool(options[name]) is not by_itself:
+            made.append(off if by_itself else on)
+    return tuple(made)
 
 
 def on_device(device: Device) -> tuple[str, ...]:

@@ -11,22 +11,24 @@ from typing import TYPE_CHECKING
 
 from harness.api import Artifact, Facts, OpenFailed, Session, Setup
 from runtimes._tensorrt_layers import Layer, counts, deciding, layers, left_to_gpu, placed
-from runtimes._trtexec import RUN_LIMIT_S, Built, Tool, on_device, shapes
+from runtimes._trtexec import RUN_LIMIT_S, Built, Tool, on_device, shapes, switches, transfers
 from runtimes._trtexec_json import Sample, outputs, samples
 
 if TYPE_CHECKING:
     from harness.api import Array
 
 _WARM_MS = 200
+_NO_GRAPH = "without using CUDA graph launch"
+"""What trtexec prints where it could not capture the engine, and goes on without a graph."""
 
 
 class TrtexecSession(Session):
     """Hands out trtexec's samples one by one, each once; when they are used up, trtexec measures again.
 
     The harness's two scopes are told apart by what it calls between `bind` and `run`: `compute` waits there. An inference
-    of `compute` takes `computeMs` of a measurement with `--noDataTransfers`; one of `end_to_end` takes `h2dMs`,
-    `computeMs` and `d2hMs` of one with transfers, which is what trtexec calls latency. Outputs come from trtexec too, for
-    the very inputs that are bound.
+    of `compute` takes `computeMs` of a measurement without data transfers; one of `end_to_end` takes `h2dMs`, `computeMs`
+    and `d2hMs` of one with them, which is what trtexec calls latency. Outputs come from trtexec too, for the very inputs
+    that are bound.
     """
 
     def __init__(self, tool: Tool, engine: Built, artifact: Artifact, setup: Setup) -> None:
@@ -39,6 +41,7 @@ class TrtexecSession(Session):
         self._moved: Sample | None = None
         self._now_ns = self._measurements = 0
         self._layers: Sequence[Layer] | None = None
+        self._in_graph = bool(setup.options["cuda_graph"])
 
     def bind(self, feed: Mapping[str, Array]) -> None:
         """Keep the inputs; whether their copies count, `run` knows."""
@@ -81,15 +84,15 @@ class TrtexecSession(Session):
     def _measured(self, with_copies: bool) -> Sequence[Sample]:
         file = Path(self._folder.name) / "times.json"
         options = self._setup.options
-        # Without --exposeDMA the copies of one inference lie under the kernels of another.
-        transfers = ("--exposeDMA" if self._tool.knows("--exposeDMA") else "") if with_copies else "--noDataTransfers"
-        self._tool.run(
+        printed = self._tool.run(
             (
                 *self._loaded(), f"--exportTimes={file}", f"--warmUp={_WARM_MS}", f"--duration={options['duration_s']}",
-                transfers, "--useSpinWait" if options["spin_wait"] else "", "--useCudaGraph" if options["cuda_graph"] else "",
+                *transfers(self._tool, wanted=with_copies), *switches(self._tool, options),
             ),
             RUN_LIMIT_S,
         )  # fmt: skip
+        if _NO_GRAPH in printed:
+            self._in_graph = False
         return samples(file, _WARM_MS)
 
     def _inferred(self) -> Mapping[str, Array]:
@@ -141,7 +144,7 @@ class TrtexecSession(Session):
                 "compute_capability": device.details["compute_capability"],
                 "engine_from_cache": self._engine.from_cache,
                 "measurements": self._measurements,
-                "cuda_graph": bool(self._setup.options["cuda_graph"]),
+                "cuda_graph": self._in_graph,
                 "spin_wait": bool(self._setup.options["spin_wait"]),
                 **(left_to_gpu(found) if dla else {}),
             },

@@ -280,13 +280,17 @@ class Builder:
 class Context:
     """Doubles its input in the order of its addresses."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, has_profile: bool = True) -> None:
         self.profiler: types.IProfiler | None = None
+        self._has_profile = has_profile
         self.engine, self.addresses, self.shape = engine, {"x": 0, "y": 0}, (1, 3, 4, 4)
         self.runs = 0
 
     def set_input_shape(self, name: str, shape: types.Shape) -> bool:
-        """Keep it."""
+        """Keep it; False with a logged error where another context has the optimisation profile."""
+        if not self._has_profile:
+            self.engine.logger.log(self.engine.trt.severity.ERROR, "No optimization profile has been selected.")
+            return False
         self.shape = tuple(shape)  # type: ignore[assignment]
         return True
 
@@ -340,7 +344,7 @@ class Engine:
     def __init__(self, trt: Double, logger: types.ILogger, told: Mapping[str, Any]) -> None:
         self.trt, self.logger, self._told = trt, logger, told
         self.num_io_tensors, self.num_optimization_profiles = 2, 1
-        self.num_layers = len(trt.layers)
+        self.num_layers, self._contexts = len(trt.layers), 0
         self.profiling_verbosity: object = told["verbosity"]
 
     def get_tensor_name(self, index: int) -> str:
@@ -366,11 +370,13 @@ class Engine:
         return shapes
 
     def create_execution_context(self) -> types.IExecutionContext | None:
-        """None with a logged error where the test says so."""
+        """None with a logged error where the test says so. In 8 the first one has the optimisation profile alone."""
         if self.trt.context_error:
             self.logger.log(self.trt.severity.ERROR, self.trt.context_error)
             return None
-        return Context(self)
+        self._contexts += 1
+        alone = self.trt.__version__.startswith("8") and bool(self._told["shapes"])
+        return Context(self, has_profile=self._contexts == 1 or not alone)
 
     def create_engine_inspector(self) -> types.EngineInspector:
         """An inspector."""
@@ -440,6 +446,13 @@ class Double:
 
 
 # ── CUDA ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class CUDAError(Exception):
+    """As cuda-core's: no RuntimeError, and of a module below `cuda`."""
+
+
+CUDAError.__module__ = "cuda.core._utils.cuda_utils"
 
 
 class CudaBuffer:
@@ -517,7 +530,7 @@ class CudaStream:
     handle = 77
 
     def __init__(self) -> None:
-        self.graph, self.error, self.recorded = CudaGraph(), "", 0
+        self.graph, self.error, self.uncaptured, self.recorded = CudaGraph(), "", "", 0
 
     def record(self, event: Any = None) -> Any:
         """A moment later than the last."""
@@ -528,10 +541,12 @@ class CudaStream:
     def sync(self) -> None:
         """At once, or with the error that the test gave."""
         if self.error:
-            raise RuntimeError(self.error)
+            raise CUDAError(self.error)
 
     def create_graph_builder(self) -> Any:
-        """A builder."""
+        """A builder, or the error that the test gave."""
+        if self.uncaptured:
+            raise CUDAError(self.uncaptured)
         return CudaGraphBuilder(self, self.graph)
 
     def close(self) -> None:

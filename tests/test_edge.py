@@ -94,6 +94,25 @@ def test_each_fault_of_a_jetson_has_its_command(orin: Path) -> None:
     assert told["power mode 0: MAXN"].level == told["trtexec is there"].level == told["swap: none"].level == "ok"
 
 
+SUPER = """
+< POWER_MODEL ID=0 NAME=15W >
+< POWER_MODEL ID=1 NAME=25W >
+< POWER_MODEL ID=2 NAME=MAXN_SUPER >
+"""
+
+
+def test_the_largest_power_mode_is_the_one_of_that_name_and_not_the_first(orin: Path) -> None:
+    write(orin, "/etc/nvpmodel.conf", SUPER)
+    assert found(orin)["power mode 2: MAXN_SUPER"].level == "ok"
+    write(orin, "/var/lib/nvpmodel/status", "pmode:0000")
+    assert found(orin)["power mode 0: 15W, not the largest: figures are of this mode"].mend == "sudo nvpmodel -m 2"
+
+
+def test_where_no_mode_is_called_the_largest_there_is_no_verdict(tmp_path: Path) -> None:
+    told = found(unfold(tmp_path, XAVIER))["power mode 2: MODE_15W_6CORE"]
+    assert (told.level, told.mend) == ("none", "")
+
+
 def _intel(root: Path) -> None:
     for unit in ("drm/renderD128", "accel/accel0"):
         write(root, f"/sys/class/{unit}/device/vendor", "0x8086")

@@ -53,6 +53,8 @@ def test_a_dry_run_on_each_jetpack(tmp_path: Path, release: int, jetpack: int) -
     told = commands(done)
     assert any("apt-get install -y tensorrt libnvinfer-bin python3-libnvinfer" in line for line in told)
     assert told[-1] == ".venv/bin/backbench doctor", "each set-up ends with what Backbench itself finds"
+    install = next(line for line in told if ".[jetson]" in line)
+    assert ("cuda-bindings<13" in install) is (jetpack == 6), "of the CUDA that JetPack has"
     assert ("take the runtime trtexec" in done.stdout) is True
     assert "! largest power mode → sudo nvpmodel -m 0" in done.stdout
     assert "sudo systemctl disable --now nvzramconfig" in done.stdout
@@ -62,6 +64,39 @@ def test_a_dry_run_on_each_jetpack(tmp_path: Path, release: int, jetpack: int) -
 def test_clocks_are_changed_only_when_asked_for(tmp_path: Path) -> None:
     told = commands(run(EDGE / "jetson", "--dry-run", "--max-clocks", root=unfold(tmp_path, ORIN)))
     assert any(line.endswith("nvpmodel -m 0") for line in told)
+    assert any(line.endswith("jetson_clocks") for line in told)
+
+
+@pytest.mark.parametrize("gpu", ["17000000.gpu", "17000000.gv11b", "17000000.ga10b", "gpu-gpc-0"])
+def test_locked_clocks_are_seen_whatever_the_gpu_is_called(tmp_path: Path, gpu: str) -> None:
+    root = unfold(tmp_path, ORIN)
+    shutil.rmtree(root / "sys/class/devfreq/17000000.gpu")
+    for limit in ("min_freq", "max_freq"):
+        write(root, f"/sys/class/devfreq/{gpu}/{limit}", 1109250000)
+    assert "✓ clocks locked" in run(EDGE / "jetson", "--dry-run", root=root).stdout
+    write(root, f"/sys/class/devfreq/{gpu}/min_freq", 114750000)
+    assert "! clocks locked → sudo jetson_clocks" in run(EDGE / "jetson", "--dry-run", root=root).stdout
+
+
+@pytest.mark.parametrize(
+    ("modes", "chosen"),
+    [
+        ("< POWER_MODEL ID=0 NAME=15W >\n< POWER_MODEL ID=2 NAME=MAXN_SUPER >", "2"),
+        ("< POWER_MODEL ID=0 NAME=MAXN >\n< POWER_MODEL ID=3 NAME=MAXN_SUPER >", "3"),
+        ("# < POWER_MODEL ID=id_num NAME=mode_name >\n< POWER_MODEL ID=0 NAME=MODE_15W_2CORE >", ""),
+        (None, ""),
+    ],
+)
+def test_the_largest_power_mode_is_found_by_its_name(tmp_path: Path, modes: str | None, chosen: str) -> None:
+    root = unfold(tmp_path, ORIN)
+    (root / "etc/nvpmodel.conf").unlink()
+    if modes is not None:
+        write(root, "/etc/nvpmodel.conf", modes)
+    done = run(EDGE / "jetson", "--dry-run", "--max-clocks", root=root)
+    assert done.returncode == 0, done.stderr
+    chooses = [line.rpartition(" ")[2] for line in commands(done) if "nvpmodel -m" in line]
+    assert chooses == ([chosen] if chosen else [])
+    assert ("no power mode of this board is called MAXN" in done.stdout) is not bool(chosen)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -20,6 +20,8 @@ from harness.probes.probe import Metered, Probe, Target, Values, attempt, fold
 _EMC = "sys/kernel/debug/bpmp/debug/clk/emc/rate"
 _GPU = re.compile(r"\.(gpu|gm20b|gp10b|gv11b|ga10b)$|^gpu-gpc-\d+$")
 """devfreq devices that are GPUs: `17000000.gpu` or by the GPU's own name; Thor has one for each cluster."""
+
+_MODE = re.compile(r"<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)\s*>")
 
 
 class Jetson(Probe):
@@ -76,17 +78,22 @@ class Jetson(Probe):
         if found is None:
             raise Unreadable(f"{self.root / 'var/lib/nvpmodel/status'} holds {status[:40]!r}, and no power mode")
         mode = int(found[1])
-        try:
-            modes = re.findall(r"<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)\s*>", text(self.root / "etc/nvpmodel.conf"))
-        except Unreadable:
-            modes = []
-        name = next((name for number_, name in modes if int(number_) == mode), "")
+        name = power_modes(self.root).get(mode, "")
         return f"{mode}: {name}" if name else str(mode)
 
     def _clock(self, file: str) -> float:
         if not self._gpus:
             raise Unreadable("no GPU in /sys/class/devfreq")
         return max(megahertz(gpu / file, 1) for gpu in self._gpus)
+
+
+def power_modes(root: Path) -> Mapping[int, str]:
+    """Number -> name of the modes that nvpmodel has on this board; empty where no file tells them."""
+    try:
+        modes = _MODE.findall(text(root / "etc/nvpmodel.conf"))
+    except Unreadable:
+        return {}
+    return {int(mode): name for mode, name in modes}
 
 
 def _compatible(root: Path) -> str:

@@ -19,6 +19,7 @@ import pytest
 from harness import registry
 from harness.api import MissingLibrary, Unsupported
 from harness.model import JSON, Device, Precision, Setup
+from runtimes import _ort_openvino
 from runtimes import _ort_plugin as plugin
 from runtimes._ort_openvino import provider_options, reached
 from runtimes._ort_provider import CPU, OPENVINO
@@ -76,6 +77,34 @@ def test_a_device_that_it_does_not_list_is_unsupported(module: Any, monkeypatch:
         plugin.added(ort.SessionOptions(), [(OPENVINO, options)])
 
 
+class _Options:
+    """What session options are given."""
+
+    def add_provider_for_devices(self, devices: Sequence[Any], told: Any) -> None:
+        """Keep it."""
+        self.devices, self.told = devices, told
+
+
+@pytest.mark.parametrize(
+    ("names", "index", "chosen"),
+    [(("CPU", "GPU"), 0, "GPU"), (("CPU", "GPU.0", "GPU.1"), 0, "GPU.0"), (("CPU", "GPU.0", "GPU.1"), 1, "GPU.1")],
+)
+def test_of_several_gpus_each_has_its_number(
+    names: Sequence[str], index: int, chosen: str, module: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _listed(monkeypatch, [_device(name) for name in names])
+    monkeypatch.setattr(_ort_openvino, "_prove", lambda device, name: None)
+    assert [device.id for device in reached()] == ["cpu", *(f"intel-gpu:{n}" for n in range(len(names) - 1))]
+    made = provider_options(setup_for(Device("intel-gpu", index), "fp16"))
+    options: Any = _Options()
+    assert plugin.added(options, [(OPENVINO, made)])
+    assert [plugin.name_of(device) for device in options.devices] == [chosen]
+    config = json.loads(options.told["load_config"])
+    assert config["GPU"] == config[f"GPU.{index}"], "releases differ in the name that they look for"
+    with pytest.raises(Unsupported, match=r"lists no GPU\.7: it lists CPU, GPU"):
+        plugin.added(options, [(OPENVINO, provider_options(setup_for(Device("intel-gpu", 7), "fp16")))])
+
+
 def test_a_library_that_does_not_load_is_named(module: Any) -> None:
     with pytest.raises(MissingLibrary, match=r"OpenVINOExecutionProvider's library does not load: .*openvino_plugin"):
         plugin.devices(OPENVINO)
@@ -108,7 +137,7 @@ def test_the_real_session_takes_a_device_that_is_listed(
     if not listed:
         pytest.skip("this onnxruntime lists no device of its own")
     _listed(monkeypatch, listed)
-    assert plugin.kind_of(listed[0]) == "CPU", "without the plug-in's own name the hardware's type decides"
+    assert plugin.name_of(listed[0]) == "CPU", "without the plug-in's own name the hardware's type decides"
     options = ort.SessionOptions()
     assert plugin.added(options, [(OPENVINO, {plugin.KIND: "CPU"})])
     assert options.has_providers()
@@ -126,7 +155,7 @@ def test_the_real_session_takes_a_device_that_is_listed(
 )  # fmt: skip
 def test_properties_are_said_outright(device: Device, precision: Precision, name: str, hint: str) -> None:
     made = provider_options(setup_for(device, precision))
-    assert made[plugin.KIND] == name
+    assert made[plugin.KIND].partition(".")[0] == name
     told = json.loads(made["load_config"])[name]
     assert (told["INFERENCE_PRECISION_HINT"], told["PERFORMANCE_HINT"]) == (hint, "LATENCY")
     assert (told.get("INFERENCE_NUM_THREADS") == "2") is (name == "CPU")

@@ -19,6 +19,7 @@ import pytest
 from harness import registry
 from harness.api import MissingLibrary, OpenFailed, RunFailed, Unsupported
 from harness.model import JSON, Device, Precision, Setup
+from runtimes import _ort_profile as profile_of
 from runtimes import _ort_provider as provider
 from runtimes._ort_cuda import CudaOrtSession, behind, cuda_options
 from runtimes._ort_provider import CPU, CUDA, TENSORRT, absent, differing, prove, require, told_options, untold
@@ -146,7 +147,8 @@ def test_a_search_that_is_none_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("precision", "fp16", "int8"), [("fp32", "0", "0"), ("tf32", "0", "0"), ("fp16", "1", "0"), ("int8", "0", "1")]
+    ("precision", "fp16", "int8"),
+    [("fp32", "False", "False"), ("tf32", "False", "False"), ("fp16", "True", "False"), ("int8", "False", "True")],
 )
 def test_flags_and_caches_of_tensorrt(precision: Precision, fp16: str, int8: str, tmp_path: Path) -> None:
     artifact = conv_onnx(tmp_path / "x.onnx")
@@ -154,10 +156,11 @@ def test_flags_and_caches_of_tensorrt(precision: Precision, fp16: str, int8: str
     told = tensorrt_options(artifact, setup_for("ort_tensorrt", precision, 4, builder_level=5), folder)
     assert (told["trt_fp16_enable"], told["trt_int8_enable"]) == (fp16, int8)
     assert told["trt_builder_optimization_level"] == "5"
-    assert told["trt_engine_cache_enable"] == "0" and "trt_engine_cache_path" not in told
-    assert (told["trt_timing_cache_enable"], told["trt_timing_cache_path"]) == ("1", str(tmp_path / "cache"))
+    assert told["trt_engine_cache_enable"] == "False" and "trt_engine_cache_path" not in told
+    assert (told["trt_timing_cache_enable"], told["trt_timing_cache_path"]) == ("True", str(tmp_path / "cache"))
+    assert told["trt_cuda_graph_enable"] == "False"
     kept = tensorrt_options(artifact, setup_for("ort_tensorrt", engine_cache=True, timing_cache=False), folder)
-    assert (kept["trt_engine_cache_path"], kept["trt_timing_cache_enable"]) == (str(folder), "0")
+    assert (kept["trt_engine_cache_path"], kept["trt_timing_cache_enable"]) == (str(folder), "False")
     assert "trt_timing_cache_path" not in kept
 
 
@@ -183,7 +186,9 @@ def test_a_batch_outside_the_profile_is_refused(tmp_path: Path) -> None:
         profile_shapes(conv_onnx(tmp_path / "x.onnx"), setup_for("ort_tensorrt", batch=64, profile=[1, 8, 32]))
 
 
-def test_engines_of_another_precision_option_or_batch_lie_elsewhere(tmp_path: Path) -> None:
+def test_engines_of_another_precision_option_batch_or_gpu_lie_elsewhere(
+    tmp_path: Path, gpu: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     artifact, cache = conv_onnx(tmp_path / "x.onnx"), str(tmp_path / "cache")
     setups = [
         setup_for("ort_tensorrt", cache=cache), setup_for("ort_tensorrt", "fp16", cache=cache),
@@ -192,11 +197,13 @@ def test_engines_of_another_precision_option_or_batch_lie_elsewhere(tmp_path: Pa
     folders = [cache_folder(artifact, setup) for setup in setups]
     assert len(set(folders)) == 4 and all(folder.is_dir() for folder in folders)
     assert cache_folder(artifact, setups[0]) == folders[0]
+    monkeypatch.setattr(double.CudaDevice, "name", "another of the same compute capability")
+    assert cache_folder(artifact, setups[0]) not in folders
     (folders[0] / "TensorrtExecutionProvider_x_sm87.engine").write_bytes(b"e")
     assert engines(folders[0]) == ["TensorrtExecutionProvider_x_sm87.engine"] and not engines(folders[1])
 
 
-def test_a_cache_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_says_so(tmp_path: Path, gpu: None) -> None:
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(OpenFailed, match=r"the engine cache .* cannot be written: Not a directory") as caught:
         cache_folder(conv_onnx(tmp_path / "x.onnx"), setup_for("ort_tensorrt", cache=str(tmp_path / "cache")))
@@ -204,8 +211,14 @@ def test_a_cache_that_cannot_be_written_says_so(tmp_path: Path) -> None:
 
 
 def test_options_are_compared_as_they_are_told() -> None:
-    told = {"use_tf32": "0", "prefer_nhwc": "False", "cudnn_conv_algo_search": "HEURISTIC", "device_id": "0"}
-    asked = {"use_tf32": "1", "prefer_nhwc": "0", "cudnn_conv_algo_search": "EXHAUSTIVE", "new_option": "1"}
+    told = {
+        "use_tf32": "0", "prefer_nhwc": "False", "cudnn_conv_algo_search": "HEURISTIC", "device_id": "0",
+        "trt_fp16_enable": "1", "trt_int8_enable": "0",
+    }  # fmt: skip
+    asked = {
+        "use_tf32": "1", "prefer_nhwc": "0", "cudnn_conv_algo_search": "EXHAUSTIVE", "new_option": "1",
+        "trt_fp16_enable": "True", "trt_int8_enable": "False",
+    }  # fmt: skip
     assert differing(asked, told) == [
         "use_tf32 was asked to be 1, and is 0", "cudnn_conv_algo_search was asked to be EXHAUSTIVE, and is HEURISTIC"
     ]  # fmt: skip
@@ -330,6 +343,21 @@ def test_what_goes_wrong_on_the_gpu_is_said(tmp_path: Path, gpu: None) -> None:
     session.close()
 
 
+def test_what_cuda_core_refuses_is_said(tmp_path: Path, gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its error is a plain Exception."""
+
+    def full(*_: object, **__: object) -> None:
+        raise double.CUDAError("CUDA_ERROR_OUT_OF_MEMORY")
+
+    session = on_host(tmp_path)
+    monkeypatch.setattr(double.CudaDevice, "allocate", full)
+    with pytest.raises(RunFailed, match="does not take memory on the GPU: the GPU's memory is full"):
+        session.bind({"x": images()})
+    monkeypatch.setattr(double.CudaDevice, "set_current", full)
+    with pytest.raises(OpenFailed, match="CUDA does not start on cuda:0: the GPU's memory is full"):
+        on_host(tmp_path)
+
+
 def test_a_gpu_that_is_not_there_is_unsupported(tmp_path: Path, gpu: None) -> None:
     setup = Setup(Device("cuda", 7), "fp32", 1, 1, dict(registry.runtime_class("ort_cuda").options), "")
     with pytest.raises(Unsupported, match="there is no cuda:7: CUDA sees 1 GPUs"):
@@ -365,12 +393,36 @@ def test_nodes_left_to_another_provider_are_counted_by_operator() -> None:
 
 def test_the_profile_is_made_without_graphs(tmp_path: Path, gpu: None) -> None:
     session = on_host(tmp_path)
-    told = session._profiled({"enable_cuda_graph": "1", "trt_cuda_graph_enable": "1", "use_tf32": "1"})
-    assert told == {"enable_cuda_graph": "0", "trt_cuda_graph_enable": "0", "use_tf32": "1"}
+    told = session._profiled({"enable_cuda_graph": "1", "trt_cuda_graph_enable": "True", "use_tf32": "1"})
+    assert told == {"enable_cuda_graph": "0", "trt_cuda_graph_enable": "False", "use_tf32": "1"}
+    with session:
+        assert session._order(1)["providers"] == [(CPU, {})]
+
+
+def test_times_of_launching_kernels_are_no_profile(tmp_path: Path, gpu: None) -> None:
+    """Without CUPTI a node's time is the host's; what its kernels run in is told all the same."""
+    session = OnHost(conv_onnx(tmp_path / "x.onnx", "fp16"), setup_for("ort_cuda", "fp16"), [(CPU, {})])
     with session:
         session.bind({"x": images()})
-        (inference,) = session.profile(1)
-    assert any("Conv" in layer.kind for layer in inference.layers)
+        with pytest.raises(Unsupported, match="this onnxruntime tells launch times only") as caught:
+            session.profile(1)
+        assert session.facts().layer_precisions["float"] >= 1
+    assert "the runtime tensorrt or torch_eager" in caught.value.hint
+
+
+def test_with_cupti_a_nodes_time_is_that_of_its_kernels() -> None:
+    """In the form of ONNX Runtime's documentation: the device's events right behind the host's."""
+
+    def node(name: str, at_us: int, dur_us: int) -> dict[str, Any]:
+        return {"cat": "Node", "name": f"{name}_kernel_time", "ts": at_us, "dur": dur_us, "args": {"op_name": name}}
+
+    def kernel(dur_us: int) -> dict[str, Any]:
+        return {"cat": "Kernel", "name": "sm80_xmma_fprop", "ts": 9, "dur": dur_us, "args": {}}
+
+    run = {"cat": "Session", "name": "model_run", "ts": 0, "dur": 900}
+    events = [node("Conv", 1, 17), kernel(300), kernel(33), node("Shape", 20, 5), run]
+    (inference,) = profile_of.inferences(profile_of.device_times(events))
+    assert [(layer.kind, layer.time_ns) for layer in inference.layers] == [("Conv", 333_000.0), ("Shape", 5_000.0)]
 
 
 def test_what_is_left_out_by_tensorrt_has_cuda_behind_it() -> None:

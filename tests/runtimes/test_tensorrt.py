@@ -262,6 +262,31 @@ def test_what_goes_wrong_on_the_device_is_said(trt: double.Double, tmp_path: Pat
         session.sync()
 
 
+def _full(*_: object, **__: object) -> None:
+    raise double.CUDAError("CUDA_ERROR_OUT_OF_MEMORY: The API call failed")
+
+
+def test_what_cuda_core_raises_is_told_wherever_it_is_met(
+    trt: double.Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its error is a plain Exception."""
+    artifact, _ = engine(tmp_path)
+    session = opened(artifact, cuda_graph=True)
+    double.STREAM.uncaptured = "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED"
+    with pytest.raises(RunFailed, match="cannot be captured as a CUDA graph: CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED"):
+        session.run()
+    for refused in ("allocate", "set_current"):
+        with monkeypatch.context() as patch:
+            patch.setattr(double.CudaDevice, refused, _full)
+            with pytest.raises(OpenFailed, match="TensorRT does not open the engine: the GPU's memory is full"):
+                opened(artifact)
+            with pytest.raises(OpenFailed, match="TensorRT does not run on cuda:0: the GPU's memory is full"):
+                TensorRt().devices()
+    monkeypatch.setattr(double.CudaDevice, "set_current", _full)
+    with pytest.raises(RunFailed, match="TensorRT did not build the engine: the GPU's memory is full"):
+        engine(tmp_path)
+
+
 def test_a_profile_has_every_layer_of_every_inference(trt: double.Double, tmp_path: Path) -> None:
     with opened(engine(tmp_path)[0]) as session:
         session.bind({"x": np.zeros((2, 3, 4, 4), np.float32)})
@@ -270,6 +295,24 @@ def test_a_profile_has_every_layer_of_every_inference(trt: double.Double, tmp_pa
     assert [(layer.time_ns, layer.precision, layer.nodes) for layer in found[0].layers] == [
         (250_000.0, "fp32", ("/conv",))
     ]
+
+
+@pytest.mark.parametrize("trt", ["8.6.1"], indirect=True)
+def test_a_profile_without_a_second_context_says_why(trt: double.Double, tmp_path: Path) -> None:
+    says = r"does not take x: No optimization profile has been selected\."
+    with opened(engine(tmp_path)[0]) as session, pytest.raises(Unsupported, match=says) as caught:
+        session.profile(1)
+    assert "take TensorRT 10 or later" in caught.value.hint
+    trt.fixed = 4
+    with opened(engine(tmp_path, batch=4)[0], batch=4) as session:
+        assert session.profile(1), "an engine of fixed shapes has no profile to be lent"
+
+
+def test_a_profile_that_does_not_run_is_no_profile_of_nothing(trt: double.Double, tmp_path: Path) -> None:
+    with opened(engine(tmp_path)[0]) as session:
+        trt.run_error = "enqueueV3: illegal"
+        with pytest.raises(RunFailed, match="did not run with its profiler on: enqueueV3: illegal"):
+            session.profile(1)
 
 
 @pytest.mark.parametrize("graph", [False, True])
@@ -286,6 +329,9 @@ def test_a_device_counts_as_reached_only_where_a_network_runs_there(trt: double.
         TensorRt().devices()
     trt.build_error = "out of memory"
     with pytest.raises(OpenFailed, match="TensorRT does not run on cuda:0: the GPU's memory is full"):
+        TensorRt().devices()
+    trt.build_error, double.STREAM.error = "", "CUDA_ERROR_ILLEGAL_ADDRESS"
+    with pytest.raises(OpenFailed, match="TensorRT does not run on cuda:0: CUDA_ERROR_ILLEGAL_ADDRESS"):
         TensorRt().devices()
 
 

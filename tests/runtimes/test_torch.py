@@ -67,6 +67,16 @@ def test_facts_are_read_from_tensors_and_switches() -> None:
     assert isinstance(parallel, dict) and parallel["at::get_num_threads()"] == "1"
 
 
+def test_a_pytorch_without_onednn_is_not_asked_for_its_precisions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on some Arm boards: the operators that tell them are not there."""
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    monkeypatch.setattr(torch.ops, "mkldnn", SimpleNamespace())
+    with opened("torch_eager", artifact()) as session:
+        infer(session, images())
+        settings = session.facts().settings
+    assert not any(settings[name] for name in ("mkldnn", "mkldnn_fp16", "mkldnn_bf16"))
+
+
 def test_channels_last_is_seen_in_weights_and_inputs() -> None:
     with opened("torch_eager", artifact(), channels_last=True) as session:
         result = infer(session, images())
@@ -152,6 +162,22 @@ def test_a_cuda_device_that_is_not_there_fails_to_open() -> None:
         pytest.skip("there is one")
     with pytest.raises(OpenFailed, match="no CUDA device"):
         opened("torch_eager", artifact(), device=Device("cuda", 0))
+
+
+def test_a_session_on_a_second_gpu_makes_it_the_current_one(
+    monkeypatch: pytest.MonkeyPatch, use: Callable[[BUILD], None]
+) -> None:
+    """Or its events would be recorded on the first. No GPU: the model does not get there."""
+    chosen: list[int] = []
+
+    def loaded() -> Any:
+        raise RuntimeError(f"the current device is {chosen}")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    use(loaded)
+    with pytest.raises(OpenFailed, match=r"cannot load the model on cuda:1: the current device is \[1\]"):
+        opened("torch_eager", artifact(), device=Device("cuda", 1))
 
 
 @pytest.mark.skipif(not hasattr(torch.backends.mkldnn, "matmul"), reason="this PyTorch does not tell it")

@@ -40,7 +40,10 @@ print("[I] Selected Device: Orin\\n[I] Compute Capability: 8.7\\n[I] TensorRT ve
 if "--saveEngine" in options:
     open(options["--saveEngine"], "w").write("engine")
 if "--exportTimes" in options:
-    still = "--noDataTransfers" in options
+    if os.path.exists({uncaptured!r}):
+        print("[W] The inference will be launched without using CUDA graph launch.")
+    eleven = "--includeDataTransfers" in {help!r}
+    still = "--includeDataTransfers" not in options if eleven else "--noDataTransfers" in options
     times = [dict(startComputeMs=at, h2dMs=0.0 if still else 1.0, computeMs=2.0 if still else 3.0,
                   d2hMs=0.0 if still else 0.5) for at in (1.0, 200.0, 210.0, 220.0, 230.0, 240.0)]
     json.dump(times, open(options["--exportTimes"], "w"))
@@ -58,6 +61,8 @@ if "--exportOutput" in options:
 _OLD = "--fp16 --int8 --noTF32 --buildOnly --exposeDMA --useSpinWait --useCudaGraph"
 _DLA = "--fp16 --int8 --stronglyTyped --noTF32 --skipInference --exposeDMA --useSpinWait --useCudaGraph --useDLACore=N"
 _NEW = "--stronglyTyped --builderOptimizationLevel=N --skipInference --exposeDMA --useSpinWait --useCudaGraph --noTF32"
+_ELEVEN = f"{_NEW} --noDataTransfers --includeDataTransfers --noCudaGraph --noSpinWait"
+"""What does nothing any more is still listed."""
 
 
 class Scripted:
@@ -65,7 +70,11 @@ class Scripted:
 
     def __init__(self, folder: Path, knows: str) -> None:
         self.log, self.fails, self.path = folder / "log", folder / "fails", folder / "trtexec"
-        text = _SCRIPT.format(python=sys.executable, log=str(self.log), help=knows, fails=str(self.fails), dla_cores=1)
+        self.uncaptured = folder / "uncaptured"
+        text = _SCRIPT.format(
+            python=sys.executable, log=str(self.log), help=knows, fails=str(self.fails), dla_cores=1,
+            uncaptured=str(self.uncaptured),
+        )  # fmt: skip
         self.path.write_text(text)
         self.path.chmod(self.path.stat().st_mode | stat.S_IXUSR)
 
@@ -127,6 +136,7 @@ def test_an_engine_is_built_once_for_its_options(tool: Scripted, tmp_path: Path)
     assert len(tool.calls("--saveEngine")) == 2
 
 
+@pytest.mark.parametrize("tool", [_OLD, _ELEVEN], indirect=True)
 def test_both_scopes_come_from_trtexecs_own_times(tool: Scripted, tmp_path: Path) -> None:
     """Through the harness's own loop: 2 ms without transfers, 1 + 3 + 0.5 ms with them."""
     feeds = [{"x": np.full((2, 3, 2, 2), value, np.float32)} for value in (1.0, 2.0)]
@@ -136,8 +146,33 @@ def test_both_scopes_come_from_trtexecs_own_times(tool: Scripted, tmp_path: Path
         burst = bench.burst(Pace(0.02, 0.02, 3))
     assert set(burst.compute_ns) == {2_000_000}
     assert set(burst.end_to_end_ns) == {4_500_000}
-    assert all("--noDataTransfers" in call or "--exposeDMA" in call for call in tool.calls("--exportTimes"))
+    copies = [call for call in tool.calls("--exportTimes") if "--exposeDMA" in call]
+    eleven = bool(tool.calls("--includeDataTransfers"))
+    assert all(("--includeDataTransfers" in call) is eleven for call in copies)
+    assert (tool.calls("--noDataTransfers") == []) is eleven, "11 ignores it"
     assert len(tool.calls("--exportOutput")) <= len(feeds), "the outputs of one input are computed once"
+
+
+@pytest.mark.parametrize("tool", [_OLD, _ELEVEN], indirect=True)
+@pytest.mark.parametrize("asked", [False, True])
+def test_graphs_and_spinning_are_as_asked_whatever_is_on_by_itself(asked: bool, tool: Scripted, tmp_path: Path) -> None:
+    with opened(tmp_path, cuda_graph=asked, spin_wait=asked) as session:
+        session.run()
+        facts = session.facts()
+    (call,) = tool.calls("--exportTimes")
+    given = {option for option in call if "Graph" in option or "Spin" in option}
+    on, off = {"--useCudaGraph", "--useSpinWait"}, {"--noCudaGraph", "--noSpinWait"}
+    eleven = "--noCudaGraph" in tool.path.read_text()
+    assert given == ((set() if asked else off) if eleven else (on if asked else set()))
+    assert (facts.settings["cuda_graph"], facts.settings["spin_wait"]) == (asked, asked)
+
+
+def test_an_engine_that_was_not_captured_ran_without_a_graph(tool: Scripted, tmp_path: Path) -> None:
+    """trtexec warns and goes on."""
+    tool.uncaptured.touch()
+    with opened(tmp_path, cuda_graph=True) as session:
+        session.run()
+        assert session.facts().settings["cuda_graph"] is False
 
 
 def test_outputs_are_of_the_bound_inputs(tool: Scripted, tmp_path: Path) -> None:
