@@ -109,9 +109,7 @@ class Cuda:
         """Wait for the stream. Raises `RunFailed` for what went wrong on the device meanwhile."""
         try:
             self.stream.sync()
-        except (
-            Exception
-        ) as error:  # cuda-core's is no RuntimeError, and a context manager would take time that is measured
+        except Exception as error:  # cuda-core's own is no RuntimeError, and this is timed: no context manager
             raise nvidia.failure(RunFailed, "the GPU failed while it ran", str(error)) from error
 
     def split(self, inputs: Iterable[Pair], run: Callable[[], None], outputs: Iterable[Pair]) -> Mapping[str, int]:

@@ -20,8 +20,8 @@ def told(parameters: Iterable[Any], inputs: Sequence[Any]) -> Facts:
     settings = {
         "interop_threads": torch.get_num_interop_threads(),
         "mkldnn": has_mkldnn and torch.backends.mkldnn.enabled,
-        "mkldnn_fp16": has_mkldnn
-        and torch.ops.mkldnn._is_mkldnn_fp16_supported(),  # else PyTorch's own, much slower kernels
+        # Without it PyTorch takes kernels of its own, which are much slower.
+        "mkldnn_fp16": has_mkldnn and torch.ops.mkldnn._is_mkldnn_fp16_supported(),
         "mkldnn_bf16": has_mkldnn and torch.ops.mkldnn._is_mkldnn_bf16_supported(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "fp32_precision": _fp32_precision(),
