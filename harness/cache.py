@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness import codec
-from harness.errors import BackbenchError, ExportFailed, StoreFailed, Unsupported, from_wire
+from harness.errors import BackbenchError, ExportFailed, StoreFailed, Unsupported, from_wire, of_memory
 from harness.model import SCHEMA, Artifact, Attempt, Export, Format, Recipe
 
 _MANIFEST, _FAILURE = "manifest.json", "failure.json"
@@ -56,8 +56,8 @@ class Cache:
     ) -> Artifact:
         """The artifact of `recipe`, from the cache or by calling `make` with an empty folder.
 
-        A failure to export is kept too and raised again without another try. Raises what `make` raises, and
-        `StoreFailed` where the cache cannot be written.
+        A failure to export is kept too and raised again without another try, but for memory that ran out. Raises what
+        `make` raises, and `StoreFailed` where the cache cannot be written.
         """
         from filelock import FileLock
 
@@ -72,19 +72,21 @@ class Cache:
             raise self._unwritable(error) from error
 
     def _read(self, entry: Path) -> Artifact | None:
-        if (kept := entry / _FAILURE).exists():
-            failure = json.loads(kept.read_text())
-            raise from_wire(failure["kind"], failure["message"], failure["hint"])
         if not entry.exists():
             return None
+        failure: BackbenchError | None = None
         try:
-            return unseal(entry)
+            if not (entry / _FAILURE).exists():
+                return unseal(entry)
+            kept = json.loads((entry / _FAILURE).read_text())
+            failure = from_wire(kept["kind"], kept["message"], kept["hint"])
         except (OSError, ValueError, KeyError, BackbenchError) as error:
             aside = self.folder / "damaged" / f"{entry.name[:16]}-{time.time_ns()}"
             aside.parent.mkdir(parents=True, exist_ok=True)
             entry.rename(aside)
             log.warning("a cache entry was damaged (%s); it lies in %s now and is made again", error, aside)
             return None
+        raise failure
 
     def _make(self, entry: Path, recipe: Recipe, format_: Format, make: Callable[[Path], Export]) -> Artifact:
         beside = entry.with_name(f"{entry.name[:16]}.{uuid.uuid4().hex[:8]}.part")
@@ -96,7 +98,8 @@ class Cache:
             return _moved(artifact, beside, entry)
         except (ExportFailed, Unsupported) as error:
             self._refuse_if_full(error)
-            self.keep_failure(entry, error)
+            if not of_memory(error.message):
+                self.keep_failure(entry, error)
             raise
         except BackbenchError as error:
             self._refuse_if_full(error)
@@ -108,7 +111,9 @@ class Cache:
         """Raise this error whenever the entry is asked for again."""
         entry.mkdir(exist_ok=True)
         text = json.dumps({"kind": type(error).__name__, "message": error.message, "hint": error.hint})
-        (entry / _FAILURE).write_text(text)
+        beside = entry / f"{_FAILURE}.part"
+        beside.write_text(text)
+        beside.replace(entry / _FAILURE)
 
     def _refuse_if_full(self, error: BackbenchError) -> None:
         if "No space left" in str(error) or shutil.disk_usage(self.folder).free < _ALMOST_FULL_BYTES:

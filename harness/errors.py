@@ -27,6 +27,7 @@ code; a worker turns one into a reply, and `from_wire` turns that reply back int
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import ClassVar
 
@@ -139,6 +140,18 @@ def _named(base: type[BackbenchError], name: str) -> type[BackbenchError] | None
     if base.__name__ == name:
         return base
     return next((hit for sub in base.__subclasses__() if (hit := _named(sub, name))), None)
+
+
+def of_memory(message: str) -> bool:
+    """Whether a library's message says that memory ran out: it says nothing of the next try."""
+    return _MEMORY.search(message) is not None
+
+
+_MEMORY = re.compile(
+    r"MemoryError|bad_alloc|can't allocate memory|cannot allocate memory|out of memory|Failed to allocate memory|"
+    r"std::length_error",
+    re.IGNORECASE,
+)
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:

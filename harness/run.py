@@ -69,15 +69,23 @@ def new_run(plan: Plan, command: Sequence[str]) -> Run:
 
 def carry_out(campaign: Campaign) -> tuple[Record, ...]:
     """Measure all that has no record yet, and give all records; what is finished is on disk whenever this is interrupted."""
-    store, plan = campaign.store, campaign.store.run.plan
-    have = {record.key for record in store.records()}
-    store.add(record for record in plan.refused if record.key not in have)
-    groups = [g for g in plan.groups if not all(codec.key(cell) in have for cell in g.cells)]
-    if groups:
+    store = campaign.store
+    if any(_lacking(store)):
         with alone(campaign.cache.folder, campaign.watcher.note):
-            _measure(campaign, groups, have)
+            store.mend()
+            refused, groups = _lacking(store)  # not what another process measured while this one waited
+            store.add(refused)
+            if groups:
+                _measure(campaign, groups, {record.key for record in store.records()})
     store.note(finished=datetime.now(timezone.utc).astimezone().isoformat(timespec="seconds"))
     return store.records()
+
+
+def _lacking(store: Store) -> tuple[list[Record], list[Group]]:
+    """What has no record yet: cells that the plan refuses, and groups with such a cell."""
+    plan, have = store.run.plan, {record.key for record in store.records()}
+    refused = [record for record in plan.refused if record.key not in have]
+    return refused, [g for g in plan.groups if not all(codec.key(cell) in have for cell in g.cells)]
 
 
 def _measure(campaign: Campaign, groups: Sequence[Group], have: set[str]) -> None:

@@ -76,11 +76,17 @@ class Station:
         """Bring it to its steady state."""
         pace = schedule.pace_of(self.rules)
         least = replace(pace, seconds=pace.seconds / 2, end_to_end_s=0.0)
-        return codec.decode(Warmup, self._ask("warm", 40, pace=codec.encode(least), limit_s=WARM_LIMIT_S))
+        # The limit is looked at after a burst: the last one may begin within it.
+        lasts = WARM_LIMIT_S + least.seconds
+        inferences = 40 + least.inferences
+        return codec.decode(
+            Warmup, self._ask("warm", inferences, lasts, pace=codec.encode(least), limit_s=WARM_LIMIT_S)
+        )
 
     def burst(self, pace: Pace) -> Burst:
         """One burst."""
-        return codec.decode(Burst, self._ask("burst", 12, pace=codec.encode(pace)))
+        lasts = pace.seconds + pace.end_to_end_s
+        return codec.decode(Burst, self._ask("burst", 12 + pace.inferences, lasts, pace=codec.encode(pace)))
 
     def profile(self, inferences: int) -> tuple[ProfiledInference, ...]:
         """So many inferences with the runtime's profiler on; it may compile again for that."""
@@ -92,10 +98,10 @@ class Station:
         """Peak memory and imported frameworks, as the worker's `memory` tells."""
         return dict(self._ask("memory", 1))
 
-    def _ask(self, op: str, inferences: int, **fields: object) -> Any:
-        """Ask with a limit that follows from how long an inference takes."""
+    def _ask(self, op: str, inferences: int, lasts_s: float = 0.0, **fields: object) -> Any:
+        """Ask with a limit that follows from how long an inference takes, and from how long the worker is told to go on."""
         first = self.opened.first_inference_s if self.opened else 0.0
-        return self.worker.ask(op, self.rules.patience_s + inferences * 2 * first, **fields)
+        return self.worker.ask(op, self.rules.patience_s + lasts_s + inferences * 2 * first, **fields)
 
 
 def _filling(runtime: str) -> Mapping[str, JSON]:

@@ -54,7 +54,7 @@ class Store:
 
     @classmethod
     def resume(cls, folder: Path, run: Run) -> Store:
-        """The unfinished run in `folder`, if it is a run of the same plan. Torn and orphaned lines are dropped first."""
+        """The unfinished run in `folder`, if it is a run of the same plan on the same machine with the same libraries."""
         kept = read_run(folder)
         if codec.digest(kept.plan) != codec.digest(run.plan):
             raise PlanInvalid(
@@ -66,12 +66,14 @@ class Store:
                 f"{folder} was begun where {'; '.join(changed)}",
                 "what is measured now would stand beside it as if nothing had changed: give another folder with --out",
             )
-        store = cls(folder, kept)
-        with writing(folder):
-            done = {record.key for record in store.records()}
-            rewrite(folder / RECORDS, (codec.dumps(r) for r in store.records()))
-            rewrite(folder / SAMPLES, (codec.dumps(s) for s in read_samples(folder) if s.key in done))
-        return store
+        return cls(folder, kept)
+
+    def mend(self) -> None:
+        """Drop torn and orphaned lines. Only for who measures alone: what another process appends meanwhile would be lost."""
+        with writing(self.folder):
+            done = {record.key for record in self.records()}
+            rewrite(self.folder / RECORDS, (codec.dumps(r) for r in self.records()))
+            rewrite(self.folder / SAMPLES, (codec.dumps(s) for s in read_samples(self.folder) if s.key in done))
 
     def records(self) -> tuple[Record, ...]:
         """The records so far."""

@@ -74,6 +74,33 @@ def test_a_failed_export_is_kept_and_leaves_nothing_half_made(tmp_path: Path) ->
     assert not list(tmp_path.rglob("*.part"))
 
 
+def test_memory_that_ran_out_is_not_kept_as_the_exporters_failure(tmp_path: Path) -> None:
+    """The next time there may be more of it, or fewer exports beside it."""
+
+    def fail(folder: Path) -> Export:
+        raise ExportFailed("torch.onnx.export: DefaultCPUAllocator: can't allocate memory")
+
+    kept = cache.Cache(tmp_path)
+    with pytest.raises(ExportFailed, match="allocate"):
+        kept.get_or_make(RECIPE, "bin", fail)
+    assert kept.get_or_make(RECIPE, "bin", _writer()).size_bytes == 7
+
+
+def test_a_failure_that_was_half_written_is_set_aside(tmp_path: Path) -> None:
+    """The power went while it was written."""
+    kept = cache.Cache(tmp_path)
+    kept.keep_failure(_folder(kept), ExportFailed("op not supported"))
+    (_folder(kept) / "failure.json").write_text("")
+    assert kept.get_or_make(RECIPE, "bin", _writer()).size_bytes == 7
+    assert len(list((tmp_path / "damaged").iterdir())) == 1
+
+
+def _folder(kept: cache.Cache) -> Path:
+    entry = kept.entry(RECIPE)
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    return entry
+
+
 def test_a_full_disk_is_not_kept_as_the_exporters_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(folder: Path) -> Export:
         raise ExportFailed("write failed: No space left on device")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +195,35 @@ def test_a_resumed_run_measures_only_what_is_missing(tmp_path: Path) -> None:
     records = run.carry_out(run.Campaign(again, cache.Cache(tmp_path / "cache"), 1, watcher))
     assert watcher.records == []
     assert len(records) == 2
+
+
+def test_what_another_process_measured_meanwhile_is_not_measured_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A retry that resumes the folder while the first run goes on waits for it, and then has nothing to do."""
+    made = _plan(tmp_path, ["ort_cpu", _fake()])
+    waiting = store.Store.create(tmp_path / "run", run.new_run(made, ("x",)))
+    first = store.Store.resume(tmp_path / "run", run.new_run(made, ("x",)))
+    alone = run.alone
+
+    @contextmanager
+    def after_the_first(folder: Path, note: Callable[[str], None]) -> Iterator[None]:
+        monkeypatch.setattr(run, "alone", alone)
+        run.carry_out(run.Campaign(first, cache.Cache(tmp_path / "cache"), 1, Quiet()))
+        with alone(folder, note):
+            yield
+
+    monkeypatch.setattr(run, "alone", after_the_first)
+    watcher = Quiet()
+    records = run.carry_out(run.Campaign(waiting, cache.Cache(tmp_path / "cache"), 1, watcher))
+    assert watcher.records == []
+    assert len(records) == 2
+
+
+def test_a_worker_may_be_silent_for_as_long_as_its_burst_lasts(tmp_path: Path) -> None:
+    """Longer than the patience of the plan: it is told to."""
+    records = _carry_out(tmp_path, _plan(tmp_path, [_fake(virtual=False)], baseline="fake", burst=4, patience=2))
+    assert records["base"].outcome == "ok"
 
 
 def test_a_second_run_exports_nothing(tmp_path: Path) -> None:

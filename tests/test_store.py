@@ -64,6 +64,7 @@ def test_a_torn_last_line_is_left_out_and_mended_by_resume(tmp_path: Path) -> No
         file.write('{"key": "torn')
     assert store.read_records(tmp_path) == (record,)
     again = store.Store.resume(tmp_path, making.run())
+    again.mend()
     again.add([making.record(making.BASE)])
     assert len(store.read_records(tmp_path)) == 2
 
@@ -89,7 +90,7 @@ def test_samples_without_a_record_do_not_count(tmp_path: Path) -> None:
     """The writer was killed between the two: the cell will be measured again."""
     kept = store.Store.create(tmp_path, making.run())
     kept.add([], [_samples("orphan")])
-    store.Store.resume(tmp_path, making.run())
+    store.Store.resume(tmp_path, making.run()).mend()
     assert list(store.read_samples(tmp_path)) == []
 
 

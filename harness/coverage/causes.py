@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
+from harness.errors import of_memory
+
 MEMORY, TIME = "memory", "time"
-_MEMORY = re.compile(r"MemoryError|bad_alloc|can't allocate memory|[Cc]annot allocate memory|out of memory|"
-                     r"Failed to allocate memory|std::length_error", re.IGNORECASE)  # fmt: skip
 _TIME = re.compile(r"over its limit of time|no reply to .* within")
 _CREATE = (
     (r"barely differ", "create: constant outputs"),
@@ -34,7 +34,7 @@ _RUNTIME = (
 
 
 def _of(message: str, table: tuple[tuple[str, str], ...], other: str) -> str:
-    if _MEMORY.search(message):
+    if of_memory(message):
         return MEMORY
     if _TIME.search(message):
         return TIME
