@@ -87,6 +87,23 @@ def test_the_matrix_is_printed_and_nothing_started(desk: Desk) -> None:
     assert desk.written() == {"model.onnx"}
 
 
+@pytest.mark.parametrize("fault", ["crash", "unsupported"])
+def test_a_planned_cell_that_is_not_measured_is_the_exit_code(desk: Desk, fault: str) -> None:
+    said = desk.measures("-o", f"fake.fault={fault}", "--out", "r")
+    assert said.code == 1, said.err
+    assert said.out.splitlines()[-1] == "report:  r/report.md", "the rest is reported as ever"
+    assert {r.cell.runtime: r.outcome == "ok" for r in store.read_records(desk.folder / "r")} == {
+        "ort_cpu": True, "fake": False,
+    }  # fmt: skip
+    assert "does not count" in " ".join(desk.runs("run", "--help").out.split())
+
+
+def test_what_is_refused_in_advance_is_not(desk: Desk) -> None:
+    said = desk.runs("run", "-m", "model.onnx", "-r", "ort_cpu", *SHORT, "--precision", "fp32", "--precision", "fp16")
+    assert said.code == 0, said.err
+    assert "unsupported: ort_cpu does not execute fp16" in said.words
+
+
 # ── what a person mistypes ────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -177,10 +194,11 @@ def test_several_unknown_names_are_reported_at_once(desk: Desk) -> None:
 
 
 def test_a_plan_of_refused_cells_only_says_why(desk: Desk) -> None:
-    said = desk.runs("run", "-m", "model.onnx", "-r", "ort_cpu", "--precision", "fp16", "--baseline", "torch_eager")
-    assert said.code == 2
-    assert "nothing of this plan can be measured here" in said.err
-    assert "ort_cpu does not execute fp16" in said.err
+    words = ("run", "-m", "model.onnx", "-r", "ort_cpu", "--precision", "fp16", "--baseline", "torch_eager")
+    for said in (desk.runs(*words), desk.runs(*words, "--dry-run")):
+        assert said.code == 2
+        assert "nothing of this plan can be measured here" in said.err
+        assert "ort_cpu does not execute fp16" in said.err
     assert desk.written() == {"model.onnx"}
 
 
