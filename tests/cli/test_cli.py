@@ -467,6 +467,33 @@ def test_the_doctor_names_every_runtime(desk: Desk) -> None:
     assert all(f"{name}: " in findings for name in registry.found("runtimes"))
 
 
+_UNWRITABLE = "set BACKBENCH_CACHE to a folder that can be written"
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["run -m test_resnet --dry-run", "run -m model.onnx --dry-run", "list models", "list devices", "ceilings",
+     "cost -m model.onnx"],
+)  # fmt: skip
+def test_a_cache_that_cannot_be_written_is_named(desk: Desk, words: str) -> None:
+    """A file stands where its parent should be: that stops root, too."""
+    (desk.folder / "blocked").write_text("")
+    said = Desk(desk.folder, desk.folder / "blocked" / "cache").runs(*words.split())
+    assert said.code == 1
+    assert said.err.startswith("error: cannot write") or said.err.startswith("error: the cache in")
+    assert str(desk.folder / "blocked") in said.err and _UNWRITABLE in said.err
+    assert "Traceback" not in said.err
+
+
+def test_the_doctor_goes_on_where_the_cache_cannot_be_written(desk: Desk) -> None:
+    (desk.folder / "blocked").write_text("")
+    said = Desk(desk.folder, desk.folder / "blocked" / "cache").runs("doctor")
+    assert said.code == 1
+    assert "no runtime could be tried: the cache in" in said.out
+    assert said.out.count(_UNWRITABLE) == 2, "of the machine, and where the runtimes would stand"
+    assert "Traceback" not in said.err
+
+
 def test_the_shell_gets_a_completion_script() -> None:
     script = Path(sys.executable).with_name("backbench")
     if not script.exists():
