@@ -73,6 +73,7 @@ def test_all_mistakes_are_reported_each_with_its_line(tmp_path: Path) -> None:
             "targets: [{backbone: a, runtime: ort_cpu, options: {spining: 1}, limits: {load: 1s}}]",
             "no option 'spining'",
         ),
+        ("targets: [{backbone: a, runtime: ort_cuda, device: gpu, limits: {load: 1s}}]", "give cuda:0 or intel-gpu:0"),
     ],
 )
 def test_what_is_no_targets_file_is_refused(tmp_path: Path, text: str, said: str) -> None:
@@ -124,6 +125,7 @@ def test_another_cell_is_not_the_one_that_is_meant(tmp_path: Path, asked: str) -
     assert check.verdict.result == "INCONCLUSIVE"
     assert "no cell of the run is resnet50 ort_cpu" in check.verdict.said
     assert "backbench run -m resnet50 -r ort_cpu" in str(check.verdict.decide)
+    assert asked != "device: cuda" or str(check.verdict.decide).endswith("--device cuda:0"), "which a run can be given"
 
 
 def test_options_are_those_that_differ_from_the_runtime_s_defaults(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, JsonValue, model_validator
 
-from harness import registry, spec
+from harness import device_names, registry, spec
 from harness.deciding.limits import Limit
 from harness.errors import PlanInvalid
 from harness.intervals import PERCENTILES
@@ -182,10 +182,10 @@ def _target(index: int, asked: TargetSpec, content: str) -> Target:
 def _check_runtimes(source: str, targets: Sequence[Target]) -> None:
     faults = []
     for target in targets:
+        asked = target.asked
         try:
-            registry.check_options(
-                target.asked.runtime, registry.runtime_class(target.asked.runtime).options, target.asked.options
-            )
+            registry.check_options(asked.runtime, registry.runtime_class(asked.runtime).options, asked.options)
+            device_names.check(device_names.numbered(asked.device))  # `cuda` means every `cuda:N` of a run
         except PlanInvalid as error:
             faults.append(f"{source}:{target.line}: {error.message}; {error.hint}")
     if faults:
