@@ -92,6 +92,14 @@ def test_what_is_no_verdict_exits_with_64(words: Sequence[str], said: str) -> No
     assert (done.exit_code, said in done.output) == (64, True), done.output
 
 
+def test_a_damaged_folder_is_no_fault_of_backbench(tmp_path: Path) -> None:
+    shutil.copytree(RUN, tmp_path / "run")
+    (tmp_path / "run" / store.RECORDS).write_bytes(b"\xff\n")
+    for command, words in ((validate, ("docs/targets.yaml",)), (recommend, ())):
+        said = _call(command, *words, str(tmp_path / "run"))
+        assert (said.exit_code, "records.jsonl:1: not UTF-8" in said.output) == (64, True), said.output
+
+
 def test_a_fault_of_backbench_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
     from harness.deciding import targets_file
 
