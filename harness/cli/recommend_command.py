@@ -25,11 +25,11 @@ _PERCENTILES = ("median", "p90", "p95", "p99", "p99.9")
 _AXES = ("latency", "accuracy", "memory", "size", "params")
 
 _CONSTRAINTS = (
-    click.option("--max-latency", type=Quantity("TIME", "seconds"), help="At --percentile of --scope: 10ms."),
+    click.option("--max-latency", type=Quantity("TIME", "limit_seconds"), help="At --percentile of --scope: 10ms."),
     click.option("--percentile", type=click.Choice(_PERCENTILES), default="median", show_default=True),
     click.option("--scope", type=click.Choice(("compute", "end_to_end")), default="compute", show_default=True),
-    click.option("--max-memory", type=Quantity("SIZE", "size"), help="Largest resident memory of the process: 300MB."),
-    click.option("--max-size", type=Quantity("SIZE", "size"), help="Of the artifact's files: 50MB."),
+    click.option("--max-memory", type=Quantity("SIZE", "limit_size"), help="Most resident memory of the process: 300MB."),
+    click.option("--max-size", type=Quantity("SIZE", "limit_size"), help="Of the artifact's files: 50MB."),
     click.option("--max-params", type=Quantity("COUNT", "count"), help="Parameters of the backbone: 25M."),
     click.option("--min-accuracy", type=Quantity("PCT", "fraction"), help="Top-1: 76%."),
     click.option("--accuracy-margin", type=Quantity("PCT", "fraction"), default=0.01, show_default="1%",

@@ -167,7 +167,9 @@ def test_a_recommendation_from_the_run_of_the_repository() -> None:
         ((RUN,), 0), ((RUN, "--max-latency", "1ms"), 1), ((RUN, "--min-accuracy", "70%"), 2),
         ((RUN, "--max-latency", "20ms", "--percentile", "p99.9"), 2),
         ((), 64), ((RUN, "--models", "first-choice"), 64), (("nowhere",), 64), ((RUN, "--explain", "resnt50"), 64),
-        ((RUN, "--batch", "8"), 64), ((RUN, "--max-latency", "soon"), 64), ((RUN, "--budget", "3s"), 64),
+        ((RUN, "--batch", "8"), 64), ((RUN, "--max-latency", "soon"), 64),
+        ((RUN, "--max-latency", "10"), 64), ((RUN, "--max-memory", "200"), 64), ((RUN, "--max-size", "50"), 64),
+        ((RUN, "--budget", "3s"), 64),
     ],
 )  # fmt: skip
 def test_the_exit_code_says_whether_there_is_an_answer(words: Sequence[str], code: int) -> None:
