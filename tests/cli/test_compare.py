@@ -79,6 +79,11 @@ def test_json_and_markdown_say_the_same(backbench: Run, tmp_path: Path) -> None:
     made = target.read_text()
     assert made.count("**slower**") == 2
     assert "| backbone | cell |" in made
+    assert backbench("compare", "before", "slower", "--output", str(tmp_path / "by-name.md")).returncode == 0
+    assert (tmp_path / "by-name.md").read_text() == made
+    refused = backbench("compare", "before", "slower", "--output", str(tmp_path / "comment.csv"))
+    assert refused.returncode == 2
+    assert "Take one of .txt, .md, .markdown, .json, or" in refused.stderr
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,24 @@ def test_every_form_comes_from_the_run_of_the_repository(tmp_path: Path) -> None
     assert json.loads(_call(validate, "docs/targets.yaml", RUN, "--json").output)["result"] == "PASS"
 
 
+def test_the_name_of_the_file_says_the_form_and_a_form_that_is_asked_for_wins(tmp_path: Path) -> None:
+    begins = {"a.json": "{", "a.MD": "#", "a.xml": "<?xml", "a.txt": "camera", "a": "camera"}
+    for name, begin in begins.items():
+        assert _call(validate, "docs/targets.yaml", RUN, "-o", str(tmp_path / name)).exit_code == 0
+        assert (tmp_path / name).read_text().startswith(begin), name
+    assert _call(validate, "docs/targets.yaml", RUN, "--format", "text", "-o", str(tmp_path / "b.json")).exit_code == 0
+    assert (tmp_path / "b.json").read_text().startswith("camera")
+    assert _call(recommend, RUN, "-o", str(tmp_path / "r.json")).exit_code == 0
+    assert json.loads((tmp_path / "r.json").read_text())["pick"]
+    for command, words, known in (
+        (validate, ("docs/targets.yaml", RUN), ".txt, .md, .markdown, .json, .xml"),
+        (recommend, (RUN,), ".txt, .md, .markdown, .json"),
+    ):  # fmt: skip
+        said = _call(command, *words, "-o", str(tmp_path / "x.html"))
+        assert (said.exit_code, f"Take one of {known}, or" in said.output) == (64, True), said.output
+    assert not (tmp_path / "x.html").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
