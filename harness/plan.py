@@ -136,7 +136,7 @@ def _backbones(entry: BackboneSpec, spec: Spec, sources: Sources) -> list[Backbo
 
 
 def _runtimes(spec: Spec, faults: list[BackbenchError]) -> list[RuntimeSpec]:
-    given = list(spec.runtimes) or [RuntimeSpec(name=name) for name in _default_runtimes()]
+    given = list(spec.runtimes) or [RuntimeSpec(name=name) for name in default_runtimes()]
     known = []
     for entry in given:
         try:
@@ -152,7 +152,7 @@ def _runtimes(spec: Spec, faults: list[BackbenchError]) -> list[RuntimeSpec]:
     return known
 
 
-def _default_runtimes() -> list[str]:
+def default_runtimes() -> list[str]:
     """Without a choice: every common runtime that is installed here."""
     common = (FRAMEWORK, ONNX_BASELINE, "openvino")
     return [name for name in common if not registry.missing(registry.runtime_class(name).needs)] or list(common)

@@ -135,6 +135,24 @@ def test_an_option_of_a_runtime_that_is_not_measured_is_refused(desk: Desk) -> N
     assert "add -r ort_cpu" in said.err
 
 
+def test_an_option_of_a_runtime_that_is_measured_without_being_asked_for_is_taken(desk: Desk) -> None:
+    said = desk.runs("run", "-m", "model.onnx", "-o", "ort_cpu.arena=false", "--dry-run")
+    assert said.code == 0, said.err
+    assert "ort_cpu fp32 b1 arena=False" in said.out
+    assert len([line for line in said.out.splitlines() if "fp32 b1" in line]) >= 2, "and the others with it"
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("onnx_dynamoo", "'onnx_dynamo'"), ("ort_cpuu", "'ort_cpu'"), ("zzz", "backbench list exporters")],
+)
+def test_an_option_of_nothing_that_there_is_gets_the_nearest_name(desk: Desk, name: str, near: str) -> None:
+    said = desk.runs("run", "-m", "model.onnx", "-o", f"{name}.opset=18", "--dry-run")
+    assert said.code == 2
+    assert f"{name!r}, which is neither a runtime nor an exporter" in said.err
+    assert near in said.err and "add -r" not in said.err
+
+
 def test_an_unknown_plan_gets_the_nearest_name(desk: Desk) -> None:
     said = desk.runs("run", "quickstat")
     assert said.code == 2
