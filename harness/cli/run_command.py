@@ -123,7 +123,7 @@ def show_plan(screen: Console, plan: Plan) -> None:
 
     table = Table(title=f"plan {plan.name}", box=box.SIMPLE_HEAD)
     for header in ("backbone", "weights", "cell", "threads", ""):
-        table.add_column(header)
+        table.add_column(header, overflow="fold", no_wrap=header in ("threads", ""))
     for group in plan.groups:
         for i, cell in enumerate(group.cells):
             name = cell.backbone.name if i == 0 else ""

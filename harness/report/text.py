@@ -28,7 +28,7 @@ def show(console: Console, reported: Sequence[content.Reported]) -> None:
 
 
 def table(reported: content.Reported, width: int = 160) -> Table:
-    """All cells of one run, a line per backbone above its cells; a narrow terminal gets fewer columns."""
+    """All cells of one run, a line per backbone above its cells; a narrow terminal gets fewer columns, and folded names."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -43,7 +43,10 @@ def table(reported: content.Reported, width: int = 160) -> Table:
     )
     for i in keep:
         header = content.HEADERS[i]
-        drawn.add_column(header, justify="right" if header in content.NUMERIC else "left", no_wrap=True)
+        # Names fold where there is no room; a figure or a verdict that is cut would be another one.
+        drawn.add_column(
+            header, justify="right" if header in content.NUMERIC else "left", no_wrap=i != keep[0], overflow="fold"
+        )
     last = None
     for row in rows:
         if row[0] != last:

@@ -13,14 +13,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from harness import codec, onnx_file, plan, registry, results, spec, store
 from harness.catalog import Catalog
+from harness.cli.run_command import show_plan
+from harness.model import Backbone, Cell, Group
 from tests import making
 from tests.cli.desk import DEADLINE_S, RUNTIMES, SHORT, Desk, Said, comes_true, end_of, laid
 
@@ -102,6 +106,19 @@ def test_what_is_refused_in_advance_is_not(desk: Desk) -> None:
     said = desk.runs("run", "-m", "model.onnx", "-r", "ort_cpu", *SHORT, "--precision", "fp32", "--precision", "fp16")
     assert said.code == 0, said.err
     assert "unsupported: ort_cpu does not execute fp16" in said.words
+
+
+def test_a_long_name_folds_in_the_matrix_of_a_narrow_screen() -> None:
+    name = "vit_base_patch14_reg4_dinov2_and_more.lvd142m"
+    cell = Cell(Backbone(name), "openvino", options={"hint": "THROUGHPUT", "streams": 4})
+    made = replace(making.plan(), groups=(Group("g", (cell,), codec.key(cell)),))
+    screen = Console(file=io.StringIO(), width=80)
+    show_plan(screen, made)
+    shown = screen.file.getvalue()  # type: ignore[attr-defined]
+    assert "".join(
+        line.split()[0] for line in shown.splitlines() if line.startswith("  ") and line[2:3].strip()
+    ).startswith(f"backbone{name}")
+    assert "baseline" in shown and "…" not in shown
 
 
 # ── what a person mistypes ────────────────────────────────────────────────────────────────────────────────────────

@@ -47,6 +47,18 @@ def test_a_narrow_screen_keeps_what_matters() -> None:
     assert "…" not in table
 
 
+def test_a_long_name_folds_and_cuts_no_figure_and_no_verdict() -> None:
+    name = "vit_base_patch14_reg4_dinov2_and_more.lvd142m"
+    cells = [replace(cell, backbone=replace(making.BACKBONE, name=name)) for cell in (making.BASE, making.FAST)]
+    records = tuple(making.record(cell) for cell in cells)
+    for width in (60, 80):
+        lines = _screen(content.Reported(making.run(), records), width).splitlines()
+        table = "\n".join(lines[:10])
+        assert "…" not in table and table.count("trusted") == 2
+        assert "2.00 [1.98, 2.02]" in table
+        assert name in "".join(table.split()), "every letter of it is there"
+
+
 def test_markdown_is_a_table_and_escapes_what_would_break_it() -> None:
     evil = replace(making.FAST, backbone=replace(making.BACKBONE, name="a|b</script>日本"))
     made = forms.markdown([content.Reported(making.run(), (making.record(evil),))])
