@@ -20,7 +20,10 @@ _STYLES = {"trusted": "green", "caution": "yellow", "untrusted": "red", "unsuppo
 def show(console: Console, reported: Sequence[content.Reported]) -> None:
     """Print tables, remarks and footers."""
     for one in reported:
-        console.print(table(one, console.width))
+        if one.records:
+            console.print(table(one, console.width))
+        else:
+            console.print(f"{one.run.plan.name}: {content.nothing(one)}", style="bold", markup=False, highlight=False)
         for remark in content.remarks(one.records):
             console.print(f"• {remark}", style="yellow", markup=False, highlight=False)
         for line in content.footer(one):
