@@ -23,8 +23,11 @@ from rich.console import Console
 
 from harness import codec, onnx_file, plan, registry, results, spec, store
 from harness.catalog import Catalog
+from harness.cli import list_command
+from harness.cli.reach import Reached
 from harness.cli.run_command import show_plan
-from harness.model import Backbone, Cell, Group
+from harness.errors import UnknownName
+from harness.model import Backbone, Cell, Device, Group
 from tests import making
 from tests.cli.desk import DEADLINE_S, RUNTIMES, SHORT, Desk, Said, comes_true, end_of, laid
 
@@ -477,6 +480,26 @@ def test_every_plugin_is_listed(desk: Desk, kind: str) -> None:
     rows = json.loads(desk.runs("list", kind, "--json").out)
     assert {row["name"] for row in rows} == names
     assert all(row["state"] for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("kind", "pattern", "near"),
+    [("runtimes", "ort_cpuu", "'ort_cpu'"), ("exporters", "onnx_dynam", "'onnx_dynamo'"),
+     ("precisions", "openvin", "'openvino'"), ("runtimes", "zzz*", "there are: "), ("models", "test_vitt", "'test_vit'")],
+)  # fmt: skip
+def test_a_pattern_that_matches_nothing_gets_the_nearest_names(desk: Desk, kind: str, pattern: str, near: str) -> None:
+    for words in ((), ("--json",)):
+        said = desk.runs("list", kind, pattern, *words)
+        assert (said.code, said.out) == (2, "")
+        assert near in said.err
+
+
+def test_a_device_that_is_not_here_is_told_with_those_that_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.cli.reach.reach", lambda: iter((Reached("fake", (Device("cpu"),)),)))
+    with pytest.raises(UnknownName, match="no device matches 'cuda:0'") as caught:
+        list_command._devices("cuda:0")
+    assert caught.value.hint == "there are: cpu"
+    assert [row.name for row in list_command._devices("c*")] == ["cpu"]
 
 
 def test_models_are_listed_by_pattern(desk: Desk) -> None:
