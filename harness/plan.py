@@ -140,7 +140,7 @@ def _runtimes(spec: Spec, faults: list[BackbenchError]) -> list[RuntimeSpec]:
     known = []
     for entry in given:
         try:
-            registry.check_options(entry.name, registry.runtime_class(entry.name).options, entry.options)
+            registry.check_runtime_options(entry.name, entry.options)
             known.append(entry)
         except BackbenchError as error:
             faults.append(error)

@@ -193,7 +193,7 @@ def _check_runtimes(source: str, targets: Sequence[Target]) -> None:
     for target in targets:
         asked = target.asked
         try:
-            registry.check_options(asked.runtime, registry.runtime_class(asked.runtime).options, asked.options)
+            registry.check_runtime_options(asked.runtime, asked.options)
             device_names.check(device_names.numbered(asked.device))  # `cuda` means every `cuda:N` of a run
         except PlanInvalid as error:
             faults.append(f"{source}:{target.line}: {error.message}; {error.hint}")
