@@ -77,7 +77,7 @@ class Exporter(ABC):
     rank: ClassVar[int] = 0
     """Among exporters of one edge the lowest is tried first; the others are its fallbacks."""
     options: ClassVar[Mapping[str, JSON]] = {}
-    """The options it knows, with their defaults."""
+    """The options it knows, with their defaults; a value of another type than the default's is refused when planned."""
 
     def belongs_to(self, device: str) -> Mapping[str, JSON]:
         """What its artifacts are made for on that device, where they are not `portable`: part of their cache key."""
@@ -119,7 +119,7 @@ class Runtime(ABC):
     """Options with which it finds a cache that is full: where a cell has them, a session in a process of its own fills it
     before the one whose loading is timed is opened."""
     options: ClassVar[Mapping[str, JSON]] = {}
-    """The options it knows, with their defaults."""
+    """The options it knows, with their defaults; a value of another type than the default's is refused when planned."""
 
     @abstractmethod
     def devices(self) -> Sequence[Device]:

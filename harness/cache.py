@@ -10,7 +10,8 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,6 +30,18 @@ def root() -> Path:
 
     given = os.environ.get("BACKBENCH_CACHE")
     return Path(given).expanduser().absolute() if given else Path(platformdirs.user_cache_dir("backbench"))
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turn what stops a write into the cache in `folder` into `StoreFailed`."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreFailed(
+            f"the cache in {folder} cannot be written: {error.strerror or error}",
+            "set BACKBENCH_CACHE to a folder that can be written",
+        ) from error
 
 
 @dataclass(frozen=True)

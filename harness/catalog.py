@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import registry
+from harness.cache import writing
 from harness.errors import MissingLibrary, UnknownName, did_you_mean
 from harness.launch import Worker
 
@@ -39,7 +40,7 @@ class Catalog:
 
 
 def load(cache: Path) -> Catalog:
-    """The catalog of the installed timm. Raises `MissingLibrary` where there is none."""
+    """The catalog of the installed timm. Raises `MissingLibrary` where there is none, `StoreFailed`."""
     try:
         version = importlib.metadata.version("timm")
     except importlib.metadata.PackageNotFoundError:
@@ -57,8 +58,9 @@ def _ask(cache: Path, kept: Path, version: str) -> Catalog:
     with Worker(cache / "logs" / "catalog.log", name="catalog") as worker:
         data = worker.ask("models", _TIMEOUT_S)
     beside = kept.with_suffix(f".{os.getpid()}.part")
-    beside.write_text(json.dumps(data))
-    beside.replace(kept)
+    with writing(cache):
+        beside.write_text(json.dumps(data))
+        beside.replace(kept)
     return Catalog(version, _names(data["models"]), _names(data["pretrained"]))
 
 

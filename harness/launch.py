@@ -15,10 +15,11 @@ import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Protocol
+from typing import Any, BinaryIO, ClassVar, Protocol
 
+from harness import cache
 from harness.code_path import code_path
-from harness.errors import WorkerCrashed, WorkerFailed, WorkerTimedOut, from_wire
+from harness.errors import StoreFailed, WorkerCrashed, WorkerFailed, WorkerTimedOut, from_wire
 
 # What a worker inherits. Everything else (a stray PYTHONWARNINGS, LD_PRELOAD, OMP_PLACES of somebody's shell) would
 # change what is measured without being recorded.
@@ -86,14 +87,14 @@ class Worker:
         env: Mapping[str, str] | None = None,
         name: str = "worker",
     ) -> None:
-        """Start it. `log` collects its stderr and all that native libraries print; `name` is for messages."""
+        """Start it. `log` collects its stderr and all that native libraries print; `name` is for messages.
+
+        Raises `StoreFailed` where the log cannot be written, `WorkerFailed` where the worker cannot be started.
+        """
         self.name = name
         self.log = log
-        log.parent.mkdir(parents=True, exist_ok=True)
         command = [*prefix, python, "-m", "harness.worker"]
-        with log.open("ab") as stderr:
-            stderr.write(f"$ {shlex.join(command)}\n".encode())
-            stderr.flush()
+        with _log_of(log, command) as stderr:
             try:
                 self._process = subprocess.Popen(
                     command,
@@ -217,6 +218,19 @@ class Worker:
             self.close()
         else:
             self.kill()
+
+
+def _log_of(log: Path, command: Sequence[str]) -> BinaryIO:
+    """The log, begun with the command and open for what the worker prints."""
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as begun:
+            begun.write(f"$ {shlex.join(command)}\n".encode())
+        return log.open("ab")
+    except OSError as error:
+        cached = log.absolute().is_relative_to(cache.root().absolute())
+        way = "set BACKBENCH_CACHE to a folder that can be written" if cached else "give one that can: --out DIR"
+        raise StoreFailed(f"cannot write a log into {log.parent}: {error.strerror or error}", way) from error
 
 
 def _how(code: int) -> str:

@@ -6,6 +6,7 @@ import functools
 import importlib.metadata
 import os
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -19,6 +20,10 @@ _LIBRARIES = (
     "onnxruntime-openvino", "onnxruntime-ep-openvino", "openvino", "nncf", "tensorrt", "cuda-core", "cuda-bindings", "numpy",
     "nvidia-ml-py",
 )  # fmt: skip
+
+_RANGE = re.compile(r"([0-9]+)(?:-([0-9]+))?")
+_MOST_PROCESSORS = 1 << 16
+"""More than Linux can have: a range beyond is a slip of the finger, and would fill the memory."""
 
 
 def usable_cpus() -> int:
@@ -48,9 +53,11 @@ def processors(spec: str = "") -> frozenset[int]:
         return frozenset(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1))
     chosen: set[int] = set()
     for part in spec.split(","):
-        first, dash, last = part.partition("-")
-        low, high = int(first), int(last if dash else first)
-        if high < low or low < 0:
+        match = _RANGE.fullmatch(part.strip())
+        if match is None:
+            raise ValueError(f"{part!r} is neither a processor's number nor a range of them")
+        low, high = int(match[1]), int(match[2] or match[1])
+        if high < low or high >= _MOST_PROCESSORS:
             raise ValueError(f"not a range of processors: {part!r}")
         chosen.update(range(low, high + 1))
     return frozenset(chosen)

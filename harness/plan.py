@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness import builds, codec, exports, machine, registry, route
+from harness import builds, codec, device_names, exports, machine, registry, route
 from harness.catalog import Catalog
 from harness.errors import BackbenchError, MissingLibrary, PlanInvalid, Unsupported
 from harness.model import CONTROL, Backbone, Cell, Group, Outcome, Precision
@@ -46,6 +46,7 @@ def resolve(spec: Spec, sources: Sources) -> Plan:
         number = threads(spec.threads, spec.cpus)
     except BackbenchError as error:
         faults.append(error)
+    faults += device_names.faults([*spec.devices, *(entry.device for entry in spec.runtimes if entry.device)])
     faults += exports.faults(spec)
     _raise(faults)
     refused: list[Record] = []
@@ -135,11 +136,11 @@ def _backbones(entry: BackboneSpec, spec: Spec, sources: Sources) -> list[Backbo
 
 
 def _runtimes(spec: Spec, faults: list[BackbenchError]) -> list[RuntimeSpec]:
-    given = list(spec.runtimes) or [RuntimeSpec(name=name) for name in _default_runtimes()]
+    given = list(spec.runtimes) or [RuntimeSpec(name=name) for name in default_runtimes()]
     known = []
     for entry in given:
         try:
-            registry.check_options(entry.name, registry.runtime_class(entry.name).options, entry.options)
+            registry.check_runtime_options(entry.name, entry.options)
             known.append(entry)
         except BackbenchError as error:
             faults.append(error)
@@ -151,7 +152,7 @@ def _runtimes(spec: Spec, faults: list[BackbenchError]) -> list[RuntimeSpec]:
     return known
 
 
-def _default_runtimes() -> list[str]:
+def default_runtimes() -> list[str]:
     """Without a choice: every common runtime that is installed here."""
     common = (FRAMEWORK, ONNX_BASELINE, "openvino")
     return [name for name in common if not registry.missing(registry.runtime_class(name).needs)] or list(common)
@@ -159,10 +160,7 @@ def _default_runtimes() -> list[str]:
 
 def threads(asked: int, cpus: str) -> int:
     """Threads per inference, for 0 one per physical core, within the processors `cpus`. Raises `PlanInvalid`."""
-    try:
-        usable = min(machine.usable_cpus(), len(machine.processors(cpus))) if cpus else machine.usable_cpus()
-    except ValueError as error:
-        raise PlanInvalid(f"--cpus {cpus!r}: {error}", "give processors as 0-3 or 0,2,4") from error
+    usable = min(machine.usable_cpus(), len(_pinned(cpus))) if cpus else machine.usable_cpus()
     if asked > usable:
         where = f"--cpus {cpus}" if cpus else "this machine (affinity and cgroup quota counted)"
         raise PlanInvalid(
@@ -170,6 +168,21 @@ def threads(asked: int, cpus: str) -> int:
             f"give --threads {usable} or fewer",
         )
     return asked or min(machine.default_threads(), usable)
+
+
+def _pinned(cpus: str) -> frozenset[int]:
+    try:
+        chosen = machine.processors(cpus)
+    except ValueError as error:
+        raise PlanInvalid(f"--cpus {cpus!r}: {error}", "give processors as 0-3 or 0,2,4") from error
+    here = machine.processors()
+    if outside := sorted(chosen - here):
+        names = ", ".join(map(str, outside[:4])) + (", …" if len(outside) > 4 else "")
+        raise PlanInvalid(
+            f"--cpus {cpus!r}: this process may not run on processor {names}",
+            f"give some of {', '.join(map(str, sorted(here)))}",
+        )
+    return chosen
 
 
 # ── groups ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -7,8 +7,9 @@ import importlib
 import importlib.metadata
 import importlib.util
 import inspect
+import json
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -85,12 +86,40 @@ def plugin(kind: Kind, name: str) -> Plugin:
     return plugins[name]
 
 
-def check_options(name: str, known: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-    """Raise `PlanInvalid` for an option that the plug-in `name` does not know."""
-    for option in given:
+def check_options(name: str, known: Mapping[str, Any], given: Mapping[str, Any], words: Collection[str] = ()) -> None:
+    """Raise `PlanInvalid` for an option that the plug-in `name` does not know, or a value unlike its default.
+
+    `words` are options that take a word beside what their default is of.
+    """
+    for option, value in given.items():
         if option not in known:
             hint = did_you_mean(option, known, f"it knows: {', '.join(known) or 'none'}")
             raise PlanInvalid(f"{name} has no option {option!r}", hint)
+        takes = _unlike(known[option], value)
+        if takes and not (option in words and isinstance(value, str)):
+            raise PlanInvalid(
+                f"{name}.{option} takes {takes}, not {value!r}", f"its default is {json.dumps(known[option])}"
+            )
+
+
+def check_runtime_options(name: str, given: Mapping[str, Any]) -> None:
+    """The same of a runtime. An option that says how full a cache is has words for it beside true and false."""
+    runtime = runtime_class(name)
+    check_options(name, runtime.options, given, runtime.filled)
+
+
+def _unlike(default: object, value: object) -> str:
+    """What an option with that default takes, where the value is none; a plug-in checks itself which words it knows."""
+    if isinstance(default, bool):
+        return "" if isinstance(value, bool) else "true or false"
+    if isinstance(default, int):
+        return "" if isinstance(value, int) and not isinstance(value, bool) else "a whole number"
+    if isinstance(default, float):
+        return "" if isinstance(value, (int, float)) and not isinstance(value, bool) else "a number"
+    if isinstance(default, (list, tuple)):
+        alone = not default and isinstance(value, str)  # a single name is a list of one; of numbers there is none
+        return "" if alone or isinstance(value, (list, tuple)) else "a list"
+    return "a word" if isinstance(default, str) and isinstance(value, (list, tuple, Mapping)) else ""
 
 
 def runtime_class(name: str) -> type[api.Runtime]:

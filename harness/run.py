@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from harness import codec, core_to_core, group, machine, stats, summary
-from harness.cache import Cache
+from harness.cache import Cache, writing
 from harness.launch import Worker
 from harness.memo import Memo
 from harness.model import Burst, Cell, Group
@@ -19,6 +19,9 @@ from harness.record import Plan, Record, Rules, Run
 from harness.roofline import distance as roofline
 from harness.schedule import FAR, Trace
 from harness.store import Store, read_samples
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 OVERHEAD_TIMEOUT_S = 60.0
 
@@ -133,20 +136,33 @@ def settings_for(rules: Rules, logs: Path, cache: Cache, watcher: Watcher) -> gr
 
 @contextmanager
 def alone(folder: Path, note: Callable[[str], None]) -> Iterator[None]:
-    """Hold the machine: one run of this user exports or measures at a time, because two would measure each other."""
-    from filelock import FileLock, Timeout
+    """Hold the machine: one run of this user exports or measures at a time, because two would measure each other.
 
-    folder.mkdir(parents=True, exist_ok=True)
+    Raises `StoreFailed` where the lock cannot be made in `folder`, the cache.
+    """
+    from filelock import FileLock
+
     lock = FileLock(folder / "measuring.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        taken = _taken(lock)
+    if not taken:
         note("another run of Backbench is measuring on this machine; waiting until it is done")
         lock.acquire()
     try:
         yield
     finally:
         lock.release()
+
+
+def _taken(lock: FileLock) -> bool:
+    from filelock import Timeout
+
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return False
+    return True
 
 
 def overhead_ns(logs: Path) -> float:

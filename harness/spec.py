@@ -23,7 +23,6 @@ def _quantity(read: Any) -> BeforeValidator:
 
 
 Seconds = Annotated[float, _quantity(units.seconds), Field(gt=0)]
-Bytes = Annotated[int, _quantity(units.size), Field(gt=0)]
 Joules = Annotated[float, _quantity(units.joules), Field(gt=0)]
 Share = Annotated[float, _quantity(units.fraction), Field(ge=0, lt=1)]
 

@@ -14,13 +14,14 @@ from typing import Any, TypeVar
 
 from harness import codec, upgrade
 from harness.comparing import comparable
-from harness.errors import PlanInvalid, StoreFailed
+from harness.errors import BackbenchError, PlanInvalid, StoreFailed
 from harness.model import SCHEMA
 from harness.record import Record, Run, Samples
 
 RUN, RECORDS, SAMPLES, LOGS = "run.json", "records.jsonl", "samples.jsonl", "logs"
 T = TypeVar("T")
 _KEY = re.compile(r'"key":\s*"([^"\\]+)"')
+_DAMAGED = "restore it from a copy, or remove the line"
 _CURRENT = re.compile(rf'"schema":\s*{SCHEMA}\b')
 
 
@@ -115,16 +116,17 @@ def _elsewhere(kept: Run, now: Run) -> Iterator[str]:
 
 
 def read_run(folder: Path) -> Run:
-    """The head of the run in `folder`. Raises `StoreFailed` where there is none."""
+    """The head of the run in `folder`. Raises `StoreFailed` where there is none, or where it is damaged."""
     try:
-        data = json.loads((folder / RUN).read_text())
+        data = json.loads((folder / RUN).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise StoreFailed(
             f"{folder} holds no run (no {RUN})", "give the folder that `backbench run` printed last"
         ) from None
     except (OSError, ValueError) as error:
-        raise StoreFailed(f"{folder / RUN} cannot be read: {error}") from error
-    return codec.decode(Run, upgrade.run(data))
+        raise StoreFailed(f"{folder / RUN} cannot be read: {error}", "restore it from a copy") from error
+    with _placed(str(folder / RUN), "restore it from a copy"):
+        return codec.decode(Run, upgrade.run(data))
 
 
 def read_records(folder: Path) -> tuple[Record, ...]:
@@ -140,33 +142,46 @@ def read_samples(folder: Path, keys: Collection[str] | None = None) -> Iterator[
 def decoded(
     kind: type[T], upgraded: Callable[[Any], Any], path: Path, keys: Collection[str] | None = None
 ) -> Iterator[T]:
-    """The lines of a file as `kind`, older ones `upgraded`; a torn last line (a killed writer) is left out."""
+    """The lines of a file as `kind`, older ones `upgraded`; a torn last line (a killed writer) is left out.
+
+    Raises `StoreFailed` with file and line for what is no UTF-8, no JSON or not a `kind`.
+    """
     for number, line in _lines(path):
         if keys is not None and (named := _KEY.search(line)) and named[1] not in keys:
             continue
         # Checking the text is three times as fast as checking what json.loads made of it.
         read = codec.loads(kind, line) if _CURRENT.search(line) else None
         if read is None or getattr(read, "schema", None) != SCHEMA:
-            read = codec.decode(kind, upgraded(_parsed(path, number, line)))
+            with _placed(f"{path}:{number}", _DAMAGED):
+                read = codec.decode(kind, upgraded(_parsed(line)))
         yield read
 
 
-def _parsed(path: Path, number: int, line: str) -> Any:
+@contextmanager
+def _placed(place: str, hint: str) -> Iterator[None]:
+    """Turn what is wrong with data that was read into `StoreFailed` that says where it stands."""
+    try:
+        yield
+    except BackbenchError as error:
+        raise StoreFailed(f"{place}: {error.message}", error.hint or hint) from error
+
+
+def _parsed(line: str) -> Any:
     try:
         return json.loads(line)
     except ValueError as error:
-        raise StoreFailed(
-            f"{path}:{number} is not JSON: {error}", "restore it from a copy, or remove the line"
-        ) from error
+        raise StoreFailed(f"not JSON: {error}") from error
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open("rb") as file:
             for number, line in enumerate(file, 1):
-                if not line.endswith("\n"):
+                if not line.endswith(b"\n"):
                     return
-                yield number, line
+                yield number, line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise StoreFailed(f"{path}:{number}: not UTF-8: {error.reason} at byte {error.start + 1}", _DAMAGED) from error
     except OSError as error:
         raise StoreFailed(f"{path} cannot be read: {error.strerror}") from error
 

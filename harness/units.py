@@ -47,6 +47,32 @@ def size(text: str) -> int:
     return round(_read(text, {name: float(n) for name, n in _BYTES.items()}, "a size such as 500MB or 1.5GiB"))
 
 
+def limit_seconds(text: str) -> float:
+    """`seconds` of a limit, which has to say its unit: a bare 10 is ten milliseconds to one and ten seconds to another."""
+    return _with_unit(text, seconds(text), ("ms", "s"))
+
+
+def limit_size(text: str) -> int:
+    """`size` of a limit, which has to say its unit. Raises ValueError."""
+    return round(_with_unit(text, size(text), ("MB", "GB")))
+
+
+def points(text: str) -> float:
+    """`0.5%` or `0.5 points` as 0.005; a bare number is refused, for 0.5 might be a half or half a point."""
+    units = {"": 0.01, "%": 0.01, "point": 0.01, "points": 0.01}
+    value = _with_unit(text, _read(text, units, "a drop such as 0.5% or 0.5 points"), ("%", " points"))
+    if value >= 1:
+        raise ValueError(f"{text!r} is not between 0% and 100%")
+    return value
+
+
+def _with_unit(text: str, value: float, units: tuple[str, str]) -> float:
+    match = _NUMBER.fullmatch(text)
+    if value and match is not None and not match[2]:
+        raise ValueError(f"{match[1]} has no unit: give {match[1]}{units[0]} or {match[1]}{units[1]}")
+    return value
+
+
 def joules(text: str) -> float:
     """`100mJ`, `1.5J` in joules. Raises ValueError."""
     return _read(text, {"": 1.0, "j": 1.0, "mj": 1e-3, "kj": 1e3}, "an energy such as 100mJ or 1.5J")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -42,11 +43,14 @@ def predictions(data: Any) -> dict[str, Any]:
 def _current(
     kind: Kind, data: Any, steps: Mapping[tuple[Kind, int], Step] = _STEPS, current: int = SCHEMA
 ) -> dict[str, Any]:
-    version = data.get("schema") if isinstance(data, dict) else None
-    if not isinstance(version, int) or version > current:
+    if not isinstance(data, dict):
+        raise StoreFailed(f"not a {kind}: {json.dumps(data)[:40]} is no JSON object")
+    version = data.get("schema")
+    if type(version) is not int or version < 1:  # isinstance would take true for 1
+        raise StoreFailed(f"not a {kind}: its schema is {json.dumps(version)[:40]}, and not a number from 1")
+    if version > current:
         raise StoreFailed(
-            f"a {kind} of schema {version!r}; this Backbench reads up to {current}",
-            "upgrade: pip install -U backbench",
+            f"a {kind} of schema {version}; this Backbench reads up to {current}", "upgrade: pip install -U backbench"
         )
     while version < current:
         if (kind, version) in steps:

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from harness import codec, launch, registry
-from harness.errors import OpenFailed, RunFailed, WorkerCrashed, WorkerFailed, WorkerTimedOut
+from harness.errors import OpenFailed, RunFailed, StoreFailed, WorkerCrashed, WorkerFailed, WorkerTimedOut
 from harness.launch import Worker
 from harness.model import Burst, Device, Opened, Pace, Setup
 from tests import making
@@ -142,3 +142,15 @@ def test_pinning_is_in_force_before_anything_runs(tmp_path: Path) -> None:
     with Worker(tmp_path / "log", prefix=launch.pinned("0")) as worker:
         worker.ask("overhead", 30)
         assert psutil.Process(worker.pid).cpu_affinity() == [0]
+
+
+def test_a_log_that_cannot_be_written_says_which_folder_to_give(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BACKBENCH_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "cache").write_text("")
+    (tmp_path / "results").write_text("")
+    for folder, way in (("cache", "set BACKBENCH_CACHE"), ("results", "--out DIR")):
+        with pytest.raises(StoreFailed, match="cannot write a log into") as caught:
+            Worker(tmp_path / folder / "logs" / "worker.log")
+        assert way in caught.value.hint

@@ -110,13 +110,50 @@ def test_more_threads_than_processors_are_refused() -> None:
         _resolve(threads=2, cpus="0")
 
 
-@pytest.mark.parametrize("cpus", ["a", "3-1", "0-", ""])
+@pytest.mark.parametrize("cpus", ["a", "3-1", "0-", "-1", "0-99999999999", ""])
 def test_a_list_of_processors_is_checked(cpus: str) -> None:
     if cpus:
-        with pytest.raises(PlanInvalid, match="give processors as 0-3"):
+        with pytest.raises(PlanInvalid, match="processor") as caught:
             _resolve(cpus=cpus)
+        assert caught.value.hint == "give processors as 0-3 or 0,2,4"
+        assert "literal" not in caught.value.message
     else:
         assert _resolve(cpus=cpus).groups[0].cells[0].cpus == ""
+
+
+@pytest.mark.parametrize(("cpus", "outside"), [("7", "7"), ("0,5", "5"), ("0-99", "2, 3, 4, 5, …")])
+def test_processors_that_are_not_here_are_refused(cpus: str, outside: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = machine.processors
+    monkeypatch.setattr(machine, "processors", lambda spec="": real(spec) if spec else frozenset({0, 1}))
+    with pytest.raises(PlanInvalid, match="may not run on processor") as caught:
+        _resolve(cpus=cpus)
+    assert caught.value.message.endswith(f"processor {outside}")
+    assert caught.value.hint == "give some of 0, 1"
+
+
+@pytest.mark.parametrize(
+    ("device", "hint"),
+    [
+        ("cpu:abc", "give cpu, which takes no number"), ("cpu:0", "give cpu, which takes no number"),
+        ("auto:0", "give auto, which takes no number"), ("CPU", "give cpu, which takes no number"),
+        ("cuda", "give cuda:0 (see: backbench list devices)"), ("cuda:", "give cuda:0 (see: backbench list devices)"),
+        ("CUDA:0", "give cuda:0 (see: backbench list devices)"), ("cuda:x", "give cuda:0 (see: backbench list devices)"),
+        ("gpu", "give cuda:0 or intel-gpu:0"), ("gpu:1", "give cuda:0 or intel-gpu:0"), ("npu", "give intel-npu"),
+        ("cudaa:0", "did you mean 'cuda:0'?"), ("", "devices: cpu, "),
+    ],
+)  # fmt: skip
+def test_what_is_no_device_is_refused_with_what_was_meant(device: str, hint: str) -> None:
+    with pytest.raises(PlanInvalid, match="unknown device") as caught:
+        _resolve(devices=[device])
+    assert caught.value.hint.startswith(hint)
+    if device:
+        with pytest.raises(PlanInvalid, match="unknown device"):
+            _resolve(runtimes=[{"name": "ort_cpu", "device": device}])
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda:1", "dla:0", "intel-gpu:0", "intel-npu", "auto", "hetero"])
+def test_a_device_that_there_can_be_is_planned_or_refused_by_its_runtime(device: str) -> None:
+    assert len(_resolve(devices=["cpu", device], runtimes=["ort_cpu"]).refused) == (device != "cpu")
 
 
 def test_weights_that_are_nowhere_are_refused(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from importlib import metadata
 import pytest
 
 from harness import installed, registry
-from harness.errors import MissingLibrary, PluginConflict, UnknownName
+from harness.errors import MissingLibrary, PlanInvalid, PluginConflict, UnknownName
 from harness.model import Artifact, Recipe, Request
 from harness.recipes import recipe_of
 
@@ -68,3 +68,49 @@ def test_a_library_that_an_exporter_can_do_without_is_part_of_its_recipe(monkeyp
     source = Artifact("timm", "/nowhere", "fp32", (), (), "0" * 64, 0, Recipe("none", "0" * 64))
     monkeypatch.setattr(registry.exporter_class("onnx_dynamo"), "uses", ("nowhere_to_be_found",))
     assert recipe_of("onnx_dynamo", source, Request("fp32", None), {}).versions["nowhere_to_be_found"] == "absent"
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value", "takes"),
+    [
+        ("openvino", "streams", "abc", "a whole number"), ("openvino", "streams", 1.5, "a whole number"),
+        ("openvino", "streams", True, "a whole number"), ("ort_cpu", "spinning", "maybe", "true or false"),
+        ("ort_cpu", "spinning", 1, "true or false"), ("fake", "noise", "much", "a number"),
+        ("fake", "noise", False, "a number"), ("openvino", "hint", ["LATENCY"], "a word"),
+        ("ort_tensorrt", "profile", 3, "a list"),
+    ],
+)  # fmt: skip
+def test_a_value_that_is_unlike_the_default_is_refused(name: str, option: str, value: object, takes: str) -> None:
+    with pytest.raises(PlanInvalid, match=f"{name}.{option} takes {takes}, not ") as caught:
+        registry.check_runtime_options(name, {option: value})
+    assert caught.value.hint.startswith("its default is ")
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("openvino", {"streams": 2, "hint": "THROUGHPUT", "model_cache": "warm"}), ("openvino", {"model_cache": True}),
+        ("fake", {"noise": 1, "latency_ns": 10**6}), ("ort_tensorrt", {"profile": [1, 8, 32], "engine_cache": "warm"}),
+    ],
+)  # fmt: skip
+def test_a_value_like_the_default_is_taken(name: str, options: dict[str, object]) -> None:
+    registry.check_runtime_options(name, options)
+
+
+def test_options_of_exporters_are_checked_too() -> None:
+    known = registry.exporter_class("onnx_int8").options
+    registry.check_options("onnx_int8", known, {"exclude": "node_Conv", "operators": ["Conv"], "percentile": 99})
+    with pytest.raises(PlanInvalid, match=r"onnx_int8\.symmetric takes true or false"):
+        registry.check_options("onnx_int8", known, {"symmetric": "yes"})
+    with pytest.raises(PlanInvalid, match=r"tensorrt_engine.profile takes a list, not '1,8,32'"):
+        registry.check_options(
+            "tensorrt_engine", registry.exporter_class("tensorrt_engine").options, {"profile": "1,8,32"}
+        )
+
+
+def test_every_default_is_like_itself() -> None:
+    for name in registry.found("runtimes"):
+        registry.check_runtime_options(name, registry.runtime_class(name).options)
+    for name in registry.found("exporters"):
+        known = registry.exporter_class(name).options
+        registry.check_options(name, known, known)

@@ -178,6 +178,9 @@ def test_cost_refuses_what_is_no_model(content_: bytes, tmp_path: Path) -> None:
 def test_ceilings_refuses_more_threads_than_processors(tmp_path: Path) -> None:
     code, said = _called("ceilings", "--threads", "100000", folder=tmp_path)
     assert (code, "would wait for each other" in said) == (2, True)
+    for cpus, why in (("abc", "give processors as 0-3"), ("60000", "may not run on processor 60000")):
+        code, said = _called("ceilings", "--cpus", cpus, folder=tmp_path)
+        assert (code, why in said) == (2, True), said
 
 
 def test_ceilings_says_what_could_not_be_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

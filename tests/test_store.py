@@ -46,7 +46,7 @@ def test_a_line_of_a_later_schema_is_refused_even_if_it_could_be_read(tmp_path: 
 def test_a_line_that_does_not_fit_says_where(tmp_path: Path) -> None:
     store.Store.create(tmp_path, making.run())
     (tmp_path / store.RECORDS).write_text(codec.dumps(codec.encode(making.record()) | {"rounds": "many"}) + "\n")
-    with pytest.raises(codec.Malformed, match="rounds"):
+    with pytest.raises(StoreFailed, match=r"records\.jsonl:1: .*rounds"):
         store.read_records(tmp_path)
 
 
@@ -108,9 +108,39 @@ def test_a_folder_without_a_run_says_so(tmp_path: Path) -> None:
 
 def test_a_damaged_line_is_named(tmp_path: Path) -> None:
     store.Store.create(tmp_path, making.run())
-    (tmp_path / store.RECORDS).write_text("not json\n")
-    with pytest.raises(StoreFailed, match=r"records.jsonl:1 is not JSON"):
-        store.read_records(tmp_path)
+    whole = codec.dumps(making.record()).encode() + b"\n"
+    for damaged, said in (
+        (b"not json\n", "not JSON"), (b"\xff\xa2\n", "not UTF-8"), (b"null\n", "not a record: null is no JSON object"),
+        (b"{}\n", "not a record: its schema is null"), (b'{"schema":1}\n', "not a Record: key: Field required"),
+    ):  # fmt: skip
+        (tmp_path / store.RECORDS).write_bytes(whole + damaged)
+        with pytest.raises(StoreFailed) as caught:
+            store.read_records(tmp_path)
+        assert caught.value.message.startswith(f"{tmp_path / store.RECORDS}:2: {said}"), caught.value.message
+        assert caught.value.hint == "restore it from a copy, or remove the line"
+
+
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        (b"[]", "not a run: [] is no JSON object"), (b"{}", "not a run: its schema is null"),
+        (b'{"schema": "x"}', 'not a run: its schema is "x"'), (b'{"schema": true}', "not a run: its schema is true"),
+        (b"{", "cannot be read"), (b"\xff", "cannot be read"), (b'{"schema": 1}', "not a Run: id: Field required"),
+    ],
+)  # fmt: skip
+def test_a_damaged_head_is_named_and_no_upgrade_is_advised(tmp_path: Path, head: bytes, said: str) -> None:
+    (tmp_path / store.RUN).write_bytes(head)
+    with pytest.raises(StoreFailed) as caught:
+        store.read_run(tmp_path)
+    assert str(tmp_path / store.RUN) in caught.value.message and said in caught.value.message
+    assert caught.value.hint == "restore it from a copy"
+
+
+def test_a_head_of_a_later_version_asks_for_an_upgrade(tmp_path: Path) -> None:
+    (tmp_path / store.RUN).write_text('{"schema": 99}')
+    with pytest.raises(StoreFailed, match=r"run\.json: a run of schema 99") as caught:
+        store.read_run(tmp_path)
+    assert caught.value.hint == "upgrade: pip install -U backbench"
 
 
 def test_a_misfit_names_its_place(tmp_path: Path) -> None:
@@ -118,7 +148,7 @@ def test_a_misfit_names_its_place(tmp_path: Path) -> None:
     data = codec.encode(making.record())
     data["cell"]["batch"] = "many"
     (tmp_path / store.RECORDS).write_text(codec.dumps(data) + "\n")
-    with pytest.raises(codec.Malformed, match=r"cell\.batch"):
+    with pytest.raises(StoreFailed, match=r"records\.jsonl:1: not a Record: cell\.batch"):
         store.read_records(tmp_path)
 
 

@@ -74,6 +74,7 @@ def test_all_mistakes_are_reported_each_with_its_line(tmp_path: Path) -> None:
             "targets: [{backbone: a, runtime: ort_cpu, options: {spining: 1}, limits: {load: 1s}}]",
             "no option 'spining'",
         ),
+        ("targets: [{backbone: a, runtime: ort_cuda, device: gpu, limits: {load: 1s}}]", "give cuda:0 or intel-gpu:0"),
     ],
 )
 def test_what_is_no_targets_file_is_refused(tmp_path: Path, text: str, said: str) -> None:
@@ -88,13 +89,25 @@ def test_a_file_that_is_not_there_is_named() -> None:
 
 
 def test_a_bare_time_limits_the_median_and_units_are_read(tmp_path: Path) -> None:
-    limits = "{latency: 5ms, throughput: 200, memory: 300MB, load: 2, accuracy_drop: 0.5%, energy: 100mJ}"
+    limits = "{latency: 5ms, throughput: 200, memory: 300MB, load: 2s, accuracy_drop: 0.5%, energy: 100mJ}"
     made = _one(tmp_path, f"{{backbone: a, runtime: ort_cpu, limits: {limits}}}").targets[0]
     assert {limit.name: limit.value for limit in made.limits} == {
         "latency median": 5e6, "throughput": 200, "memory": 3e8, "load": 2, "accuracy drop": 0.005, "energy": 0.1,
     }  # fmt: skip
     assert [limit.line for limit in made.limits] == [2] * 6
     assert [limit.title for limit in made.limits][:2] == ["latency median ≤ 5 ms", "throughput ≥ 200 images/s"]
+
+
+def test_a_limit_without_a_unit_is_refused_with_what_it_may_mean(tmp_path: Path) -> None:
+    limits = "{latency: 50, end_to_end: {p90: '7'}, memory: 700, load: 1.5, artifact_size: 3, accuracy_drop: 0.5}"
+    with pytest.raises(PlanInvalid) as caught:
+        _one(tmp_path, f"{{backbone: a, runtime: ort_cpu, limits: {limits}}}")
+    assert [fault.partition(" has no unit: give ")[2].partition(" (")[0] for fault in caught.value.faults[:6]] == [
+        "50ms or 50s", "7ms or 7s", "1.5ms or 1.5s", "700MB or 700GB", "3MB or 3GB", "0.5% or 0.5 points",
+    ]  # fmt: skip
+    points = _one(tmp_path, "{backbone: a, runtime: ort_cpu, limits: {accuracy_drop: 0.5 points}}").targets[0]
+    none = _one(tmp_path, "{backbone: a, runtime: ort_cpu, limits: {accuracy_drop: 0}}").targets[0]
+    assert [target.limits[0].value for target in (points, none)] == [0.005, 0]
 
 
 def test_a_target_s_own_words_come_before_the_defaults(tmp_path: Path) -> None:
@@ -125,6 +138,7 @@ def test_another_cell_is_not_the_one_that_is_meant(tmp_path: Path, asked: str) -
     assert check.verdict.result == "INCONCLUSIVE"
     assert "no cell of the run is resnet50 ort_cpu" in check.verdict.said
     assert "backbench run -m resnet50 -r ort_cpu" in str(check.verdict.decide)
+    assert asked != "device: cuda" or str(check.verdict.decide).endswith("--device cuda:0"), "which a run can be given"
 
 
 def test_options_are_those_that_differ_from_the_runtime_s_defaults(tmp_path: Path) -> None:

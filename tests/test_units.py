@@ -28,6 +28,16 @@ def test_shares_and_sizes() -> None:
         units.fraction("200%")
 
 
+def test_limits_say_their_unit() -> None:
+    assert (units.limit_seconds("10ms"), units.limit_seconds("0"), units.limit_size("3MB")) == (0.01, 0, 3_000_000)
+    assert (units.points("0.5%"), units.points("1 point")) == (0.005, 0.01)
+    for read, text in ((units.limit_seconds, "10"), (units.limit_size, "300"), (units.points, "0.5")):
+        with pytest.raises(ValueError, match=f"{text} has no unit: give {text}"):
+            read(text)
+    with pytest.raises(ValueError, match="between"):
+        units.points("100%")
+
+
 @pytest.mark.parametrize(
     ("value", "shown"), [(0.0123, "12 ms"), (9.53, "9.5 s"), (42, "42 s"), (200, "3 min 20 s"), (3900, "1 h 05 min")]
 )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.matrix import Quantity, matrix_options
+from harness.cli.output import form_of
 from harness.comparing.comparable import FIELDS
 from harness.errors import PlanInvalid
 from harness.model import SCOPES
@@ -52,7 +53,12 @@ _LIVE_PROCESSES = 3
 )  # fmt: skip
 @click.option("--base-repeat", multiple=True, metavar="RUN", help="Another run of what BASE is; may be repeated.")
 @click.option("--new-repeat", multiple=True, metavar="RUN", help="Another run of what NEW is; may be repeated.")
-@click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    help="text, unless the name of the output file (.md, .json) says another.",
+)
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file, not the screen.")
 @click.option("--live", is_flag=True, help="Measure in turn now: BASE and NEW are models, or BASE in two environments.")
@@ -63,7 +69,7 @@ _LIVE_PROCESSES = 3
 @matrix_options
 def command(
     base: str | None, new: str | None, scope: Any, effect: float, level: float, force: tuple[str, ...],
-    fail_on: tuple[str, ...], form: str, as_json: bool, output: Path | None, **more: Any,
+    fail_on: tuple[str, ...], form: str | None, as_json: bool, output: Path | None, **more: Any,
 ) -> None:  # fmt: skip
     """Compare two runs cell by cell: faster, slower, same, or can't tell.
 
@@ -85,9 +91,10 @@ def command(
 
     if not 0 < level < 1 or not effect > 0:
         raise click.UsageError("--effect and --level must be over 0")
+    form = form_of("json" if as_json else form, output, FORMATS)
     how = How(scope, effect, level, frozenset(force))
     found = _live(base, new, how, more) if more["live"] else _kept(base, new, how, more)
-    _tell(found, "json" if as_json else form, output)
+    _tell(found, form, output)
     from harness.report.comparison import word
 
     wanted = {meant for choice in fail_on for meant in FAIL_ON[choice]}

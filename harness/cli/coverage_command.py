@@ -104,9 +104,10 @@ def command(
     Ctrl-C keeps what is done. Exit codes: 0 all that were asked for are verified, 1 some are not, 2 a name or an option
     is wrong, 130 interrupted.
     """
-    from harness import cache, catalog
+    from harness import cache, catalog, device_names
     from harness.coverage import campaign, store
 
+    device_names.check(device)
     chosen = _runtimes(runtimes or _DEFAULT_RUNTIMES)
     known = catalog.load(cache.root())
     architectures = _architectures(known, models)

@@ -8,11 +8,15 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import click
 
 from harness.listed import Diagnosis
 from harness.units import show_bytes
+
+if TYPE_CHECKING:
+    from harness.cli.reach import Reached
 
 _ORT = (
     "onnxruntime",
@@ -140,14 +144,18 @@ def _installed(name: str) -> bool:
 
 def _runtimes() -> Iterator[Diagnosis]:
     from harness.cli.reach import reach
+    from harness.errors import StoreFailed
 
-    for reached in reach():
-        if reached.devices:
-            names = ", ".join(
-                f"{device.id} ({device.name})" if device.name else device.id for device in reached.devices
-            )
-            yield Diagnosis("ok", f"{reached.runtime}: {names}")
-        elif "not installed" in reached.error:
-            yield Diagnosis("none", f"{reached.runtime}: {reached.error}", reached.hint)
-        else:
-            yield Diagnosis("fail", f"{reached.runtime}: {reached.error or 'reaches no device'}", reached.hint)
+    try:
+        yield from map(_reached, reach())
+    except StoreFailed as error:
+        yield Diagnosis("fail", f"no runtime could be tried: {error.message}", error.hint)
+
+
+def _reached(reached: Reached) -> Diagnosis:
+    if reached.devices:
+        names = ", ".join(f"{device.id} ({device.name})" if device.name else device.id for device in reached.devices)
+        return Diagnosis("ok", f"{reached.runtime}: {names}")
+    if "not installed" in reached.error:
+        return Diagnosis("none", f"{reached.runtime}: {reached.error}", reached.hint)
+    return Diagnosis("fail", f"{reached.runtime}: {reached.error or 'reaches no device'}", reached.hint)

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from harness import registry
+from harness.errors import UnknownName, did_you_mean
 from harness.listed import ListedDevice, ListedExporter, ListedModel, ListedPrecisions, ListedRuntime
 from harness.model import PRECISIONS
 
@@ -23,6 +24,7 @@ def command(kind: str, pattern: str, as_json: bool) -> None:
     """List what can be measured (`models [PATTERN]`), with (`runtimes`, `exporters`) and on (`devices`).
 
     `precisions [RUNTIME]` tells in which precisions each runtime executes on each device, and why not in others.
+    A pattern that matches nothing is an error (2), with the nearest names.
     """
     listed: Mapping[str, Callable[[str], Sequence[Any]]] = {
         "models": _models, "runtimes": _runtimes, "exporters": _exporters, "devices": _devices, "precisions": _precisions,
@@ -72,15 +74,19 @@ def _state(needs: Mapping[str, str]) -> tuple[str, str]:
     return (f"not installed: {', '.join(lacking)}", registry.install_line(lacking)) if lacking else ("available", "")
 
 
-def _matching(names: Sequence[str], pattern: str) -> list[str]:
+def _matching(kind: str, names: Sequence[str], pattern: str) -> list[str]:
+    """The names that a pattern means. Raises `UnknownName` with the nearest where it means none."""
     import fnmatch
 
-    return fnmatch.filter(names, pattern)
+    if (hits := fnmatch.filter(names, pattern)) or pattern == "*":
+        return hits
+    hint = did_you_mean(pattern, names, f"there are: {', '.join(names)}" if names else f"see: backbench list {kind}")
+    raise UnknownName(f"no {kind.removesuffix('s')} matches {pattern!r}", hint)
 
 
 def _runtimes(pattern: str) -> list[ListedRuntime]:
     rows = []
-    for name in _matching(list(registry.found("runtimes")), pattern):
+    for name in _matching("runtimes", list(registry.found("runtimes")), pattern):
         runtime = registry.runtime_class(name)
         state, install = _state(runtime.needs)
         precisions = {kind: tuple(values) for kind, values in runtime.precisions.items()}
@@ -91,7 +97,7 @@ def _runtimes(pattern: str) -> list[ListedRuntime]:
 
 def _exporters(pattern: str) -> list[ListedExporter]:
     rows = []
-    for name in _matching(list(registry.found("exporters")), pattern):
+    for name in _matching("exporters", list(registry.found("exporters")), pattern):
         exporter = registry.exporter_class(name)
         state, install = _state(exporter.needs)
         makes, precisions = f"{exporter.source} → {exporter.target}", tuple(exporter.precisions)
@@ -103,7 +109,7 @@ def _precisions(pattern: str) -> list[ListedPrecisions]:
     from harness import precisions
 
     rows = []
-    for name in _matching(list(registry.found("runtimes")), pattern):
+    for name in _matching("runtimes", list(registry.found("runtimes")), pattern):
         entries = [entry for entry in precisions.table() if entry.runtime == name]
         for device in dict.fromkeys(entry.device for entry in entries):
             mine = [entry for entry in entries if entry.device == device]
@@ -164,4 +170,4 @@ def _devices(pattern: str) -> list[ListedDevice]:
             )
         if not reached.devices:
             unable.append(ListedDevice(f"({reached.runtime})", reached.error or "reaches no device", mend=reached.hint))
-    return [rows[name] for name in _matching(sorted(rows), pattern)] + (unable if pattern == "*" else [])
+    return [rows[name] for name in _matching("devices", sorted(rows), pattern)] + (unable if pattern == "*" else [])

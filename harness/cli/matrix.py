@@ -288,7 +288,7 @@ def _override_exporters(merged: dict[str, Any], matrix: Mapping[str, Any]) -> No
 def _override_runtimes(merged: dict[str, Any], matrix: Mapping[str, Any]) -> None:
     if matrix["runtimes"]:
         merged["runtimes"] = list(matrix["runtimes"])
-    from harness import registry
+    from harness import plan, registry
 
     options_of = {name: given for name, given in matrix["options"].items() if name not in registry.found("exporters")}
     if not options_of:
@@ -296,15 +296,26 @@ def _override_runtimes(merged: dict[str, Any], matrix: Mapping[str, Any]) -> Non
     listed = merged.get("runtimes", [])
     if not isinstance(listed, list):
         return  # a mistake, which the check of the whole plan reports with its line
-    entries: list[Any] = [{"name": entry} if isinstance(entry, str) else copy.copy(entry) for entry in listed]
+    taken = listed or plan.default_runtimes()
+    entries: list[Any] = [{"name": entry} if isinstance(entry, str) else copy.copy(entry) for entry in taken]
     named: list[dict[str, Any]] = [entry for entry in entries if isinstance(entry, dict)]
     for runtime, options in options_of.items():
         if runtime not in [entry.get("name") for entry in named]:
-            raise PlanInvalid(
-                f"an option is given for {runtime!r}, which the plan does not measure", f"add -r {runtime}"
-            )
+            raise _unmeasured(runtime)
         for entry in named:
             given = entry.get("options", {})
             if entry.get("name") == runtime and isinstance(given, dict):
                 entry["options"] = {**given, **options}
     merged["runtimes"] = entries
+
+
+def _unmeasured(name: str) -> PlanInvalid:
+    """An option is of a runtime that the plan does not measure, or of nothing that there is."""
+    from harness import registry
+    from harness.errors import UnknownName, did_you_mean
+
+    runtimes, exporters = registry.found("runtimes"), registry.found("exporters")
+    if name in runtimes:
+        return PlanInvalid(f"an option is given for {name!r}, which the plan does not measure", f"add -r {name}")
+    hint = did_you_mean(name, [*runtimes, *exporters], "see: backbench list runtimes, backbench list exporters")
+    return UnknownName(f"an option is given for {name!r}, which is neither a runtime nor an exporter", hint)

@@ -24,11 +24,14 @@ class Reached:
 
 
 def reach() -> Iterator[Reached]:
-    """Every runtime in turn."""
+    """Every runtime in turn. Raises `StoreFailed` before the first where the workers' logs cannot be written."""
+    logs = cache.root() / "logs"
+    with cache.writing(cache.root()):
+        logs.mkdir(parents=True, exist_ok=True)
     for name in registry.found("runtimes"):
         try:
             registry.check_installed(name, registry.runtime_class(name).needs)
-            with Worker(cache.root() / "logs" / f"devices-{name}.log", name=name) as worker:
+            with Worker(logs / f"devices-{name}.log", name=name) as worker:
                 reply = worker.ask("devices", _TIMEOUT_S, runtime=name)
             yield Reached(name, tuple(codec.decode(Device, device) for device in reply))
         except BackbenchError as error:

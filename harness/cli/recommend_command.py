@@ -11,6 +11,7 @@ import click
 from harness.cli import again
 from harness.cli.exits import FAILED, UNDECIDED, VerdictCommand, warn_unfinished
 from harness.cli.matrix import Quantity
+from harness.cli.output import form_of
 from harness.model import PRECISIONS
 
 if TYPE_CHECKING:
@@ -26,11 +27,11 @@ _PERCENTILES = ("median", "p90", "p95", "p99", "p99.9")
 _AXES = ("latency", "accuracy", "memory", "size", "params")
 
 _CONSTRAINTS = (
-    click.option("--max-latency", type=Quantity("TIME", "seconds"), help="At --percentile of --scope: 10ms."),
+    click.option("--max-latency", type=Quantity("TIME", "limit_seconds"), help="At --percentile of --scope: 10ms."),
     click.option("--percentile", type=click.Choice(_PERCENTILES), default="median", show_default=True),
     click.option("--scope", type=click.Choice(("compute", "end_to_end")), default="compute", show_default=True),
-    click.option("--max-memory", type=Quantity("SIZE", "size"), help="Largest resident memory of the process: 300MB."),
-    click.option("--max-size", type=Quantity("SIZE", "size"), help="Of the artifact's files: 50MB."),
+    click.option("--max-memory", type=Quantity("SIZE", "limit_size"), help="Most resident memory of the process: 300MB."),
+    click.option("--max-size", type=Quantity("SIZE", "limit_size"), help="Of the artifact's files: 50MB."),
     click.option("--max-params", type=Quantity("COUNT", "count"), help="Parameters of the backbone: 25M."),
     click.option("--min-accuracy", type=Quantity("PCT", "fraction"), help="Top-1: 76%."),
     click.option("--accuracy-margin", type=Quantity("PCT", "fraction"), default=0.01, show_default="1%",
@@ -66,12 +67,17 @@ def _constraints(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--resume", is_flag=True, help="With --models: finish the run in --out.")
 @click.option("--jobs", type=click.IntRange(1), help="With --models: exports side by side.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask before a large plan.")
-@click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    help="text, unless the name of the output file (.md, .json) says another.",
+)
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file.")  # fmt: skip
 def command(
-    runs: tuple[Path, ...], models: tuple[str, ...], explain: str | None, form: str, as_json: bool, output: Path | None,
-    **asked: Any,
+    runs: tuple[Path, ...], models: tuple[str, ...], explain: str | None, form: str | None, as_json: bool,
+    output: Path | None, **asked: Any,
 ) -> None:  # fmt: skip
     """Recommend one backbone from the results folders RUN…, or from what --models measures.
 
@@ -93,6 +99,7 @@ def command(
     from harness.deciding.recommend import recommend
     from harness.report.advice import Advice
 
+    form = form_of("json" if as_json else form, output, FORMATS)
     if bool(runs) == bool(models):
         raise click.UsageError("give results folders (backbench recommend RUN…) or --models (first-choice), not both")
     folders = (_measured(models, asked, Console(stderr=True)),) if models else runs
@@ -101,7 +108,7 @@ def command(
     found = _comparable(evidence.read(folders), asked["batch"])
     warn_unfinished(found)
     answer = recommend(found, _question(asked))
-    _print(Advice(answer, _explained(answer, explain), _deciding(answer)), "json" if as_json else form, output)
+    _print(Advice(answer, _explained(answer, explain), _deciding(answer)), form, output)
     raise click.exceptions.Exit(_code(answer))
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
+from harness.cli.output import form_of
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
 FORMATS = ("text", "markdown", "csv", "json", "html", "parquet", "png", "svg", "pdf")
 _BINARY = frozenset({"parquet", "png", "pdf"})
 _PICTURES = frozenset({"png", "svg", "pdf"})
-_SUFFIXES = {f".{form}": form for form in FORMATS} | {".txt": "text", ".md": "markdown", ".htm": "html"}
 CHARTS = ("front", "speedup", "tails", "cold", "memory")
 
 _EPILOG = """\b
@@ -63,7 +64,7 @@ def command(
     from harness.report import content
     from harness.report import roofline as limits
 
-    chosen = form or _SUFFIXES.get(output.suffix.lower() if output else "", "text")
+    chosen = form_of(form, output, FORMATS)
     if names and chosen not in _PICTURES:
         raise click.UsageError(f"--chart goes with --format png, svg or pdf, and not with {chosen}.")
     if roofline and chosen not in ("text", "markdown"):

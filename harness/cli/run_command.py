@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,19 +62,33 @@ def command(
       backbench run quickstart
       backbench run -m resnet50 -m 'mobilenetv3*' -r ort_cpu -r openvino --budget 30s
       backbench run -m model.onnx
+
+    \b
+    Exit codes: 0 every planned cell was measured and verified · 1 one was not (it crashed, failed, gave wrong output or
+                is unsupported by what was opened), or the run could not go on · 2 a mistake in what was asked, or nothing
+                can be measured here · 130 interrupted. A cell that is refused before anything starts does not count.
     """
     from rich.console import Console
 
     console, screen = Console(stderr=True), Console()
     resolved = resolve(plan, matrix)
+    refuse_if_empty(resolved)
     if dry_run:
         show_plan(screen, resolved)
         return
-    refuse_if_empty(resolved)
     confirm(console, resolved, yes)
     store = open_store(resolved, out, resume)
     records = carry_out(store, jobs, console, roofline=roofline)
     _finish(screen, store, records)
+    raise click.exceptions.Exit(0 if _all_measured(resolved, records) else 1)
+
+
+def _all_measured(plan: Plan, records: Sequence[Record]) -> bool:
+    """Whether every cell that was planned went well; what was refused in advance was told before anything started."""
+    from harness import codec
+
+    outcomes = {record.key: record.outcome for record in records}
+    return all(outcomes.get(codec.key(cell)) == "ok" for group in plan.groups for cell in group.cells)
 
 
 def refuse_if_empty(plan: Plan) -> None:
@@ -108,7 +123,7 @@ def show_plan(screen: Console, plan: Plan) -> None:
 
     table = Table(title=f"plan {plan.name}", box=box.SIMPLE_HEAD)
     for header in ("backbone", "weights", "cell", "threads", ""):
-        table.add_column(header)
+        table.add_column(header, overflow="fold", no_wrap=header in ("threads", ""))
     for group in plan.groups:
         for i, cell in enumerate(group.cells):
             name = cell.backbone.name if i == 0 else ""

@@ -10,6 +10,7 @@ import click
 
 from harness.cli.exits import FAILED, PASSED, UNDECIDED, VerdictCommand, warn_unfinished
 from harness.cli.matrix import Quantity
+from harness.cli.output import form_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,7 +27,12 @@ _CODES = {"PASS": PASSED, "FAIL": FAILED, "INCONCLUSIVE": UNDECIDED}
 @click.command("validate", cls=VerdictCommand, short_help="Judge targets: PASS, FAIL or INCONCLUSIVE.")
 @click.argument("targets_file", metavar="TARGETS.yaml")
 @click.argument("runs", nargs=-1, metavar="[RUN]…", type=click.Path(path_type=Path))
-@click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    help="text, unless the name of the output file says another (.xml is junit, .md markdown).",
+)
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file, not to the screen."
@@ -41,7 +47,13 @@ _CODES = {"PASS": PASSED, "FAIL": FAILED, "INCONCLUSIVE": UNDECIDED}
 @click.option("--dry-run", is_flag=True, help="Print the cells and the expected time; start nothing.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask before a large plan.")
 def command(
-    targets_file: str, runs: tuple[Path, ...], form: str, as_json: bool, output: Path | None, dry_run: bool, **how: Any
+    targets_file: str,
+    runs: tuple[Path, ...],
+    form: str | None,
+    as_json: bool,
+    output: Path | None,
+    dry_run: bool,
+    **how: Any,
 ) -> None:
     """Judge every limit of TARGETS.yaml on the results folders RUN…, or measure exactly the cells it names.
 
@@ -52,7 +64,7 @@ def command(
     \b
       backbench validate targets.yaml results/run-…            judge a finished run
       backbench validate targets.yaml --budget 30s             measure and judge
-      backbench validate targets.yaml RUN --format junit -o validate.xml
+      backbench validate targets.yaml RUN -o validate.xml      JUnit XML, by the suffix
 
     \b
     Exit codes: 0 all PASS · 1 a FAIL · 2 no FAIL, but something INCONCLUSIVE
@@ -64,6 +76,7 @@ def command(
     from harness.deciding import targets_file as files
     from harness.report.verdicts import Judged
 
+    form = form_of("json" if as_json else form, output, FORMATS)
     wanted = files.read(targets_file)
     if runs:
         _refuse_measuring_options(how | {"dry_run": dry_run})
@@ -80,7 +93,7 @@ def command(
     warn_unfinished(found)
     started = found[0].run.started if found else ""
     judged = Judged(wanted.name, targets_file, targets.check(wanted, found), started)
-    _print(judged, "json" if as_json else form, output)
+    _print(judged, form, output)
     raise click.exceptions.Exit(_CODES[targets.overall(judged.checks)])
 
 

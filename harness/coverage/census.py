@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import codec, store
+from harness.cache import writing
 from harness.coverage.processes import Process
 from harness.coverage.record import Architecture
 
@@ -26,10 +27,10 @@ _FILLING = frozenset(
 
 
 def find(names: Sequence[str], cache: Path, timm: str, tell: Callable[[str], None]) -> tuple[Architecture, ...]:
-    """The named architectures, those that are not known yet asked of a process. Raises `WorkerFailed`."""
-    cache.mkdir(parents=True, exist_ok=True)
+    """The named architectures, those that are not known yet asked of a process. Raises `WorkerFailed`, `StoreFailed`."""
     kept = cache / f"architectures-timm-{timm}.jsonl"
-    with store.writing(cache):
+    with writing(cache):
+        cache.mkdir(parents=True, exist_ok=True)
         kept.touch()
         store.drop_torn_line(kept)
     known = {one.name: one for one in store.decoded(Architecture, dict, kept)}
@@ -40,7 +41,7 @@ def find(names: Sequence[str], cache: Path, timm: str, tell: Callable[[str], Non
             for told in process.news(lambda: time.monotonic() + _SILENT_S):
                 one = codec.decode(Architecture, told)
                 known[one.name] = one
-                with store.writing(cache):
+                with writing(cache):
                     store.append(kept, [codec.dumps(one)])
     return tuple(known[name] for name in names)
 

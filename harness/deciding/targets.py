@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import plan, registry, spec
+from harness import device_names, plan, registry, spec
 from harness.deciding.evidence import Evidence
 from harness.deciding.figures import Decide
 from harness.deciding.limits import Limit, Result, Verdict, judge
@@ -85,7 +85,7 @@ def _measure(target: Target) -> Decide:
     words = ["backbench run -m", asked.backbone, "-r", asked.runtime]
     words += ["--precision", asked.precision] if asked.precision != "fp32" else []
     words += ["--batch", str(asked.batch)] if asked.batch != 1 else []
-    words += ["--device", asked.device] if asked.device != "cpu" else []
+    words += ["--device", device_names.numbered(asked.device)] if asked.device != "cpu" else []
     return Decide(advice=" ".join(words))
 
 
@@ -111,7 +111,8 @@ def _resolved(target: Target, rules: Mapping[str, Any], sources: plan.Sources) -
     asked = target.asked
     data = {
         "backbones": [asked.backbone], "runtimes": [{"name": asked.runtime, "options": asked.options}],
-        "precisions": [asked.precision], "batches": [asked.batch], "devices": [asked.device], "rules": rules,
+        "precisions": [asked.precision], "batches": [asked.batch],
+        "devices": [device_names.numbered(asked.device)], "rules": rules,
     }  # fmt: skip
     for name in ("threads", "weights", "input_size"):
         if (value := getattr(asked, name)) is not None:

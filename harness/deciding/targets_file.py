@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, JsonValue, model_validator
 
-from harness import registry, spec
+from harness import device_names, registry, spec, units
 from harness.deciding.limits import Limit
 from harness.errors import PlanInvalid
 from harness.intervals import PERCENTILES
 from harness.model import Backbone, Cell, Precision
-from harness.spec import Bytes, Joules, RulesSpec, Seconds, Share, Strict
+from harness.spec import Joules, RulesSpec, Strict
 
 _NS = 1e9
 
@@ -30,6 +30,15 @@ def _known_percentile(name: str) -> str:
     return name
 
 
+def _limit(read: Callable[[str], float]) -> BeforeValidator:
+    """A quantity that has to say its unit, so that a bare number, which YAML reads itself, is refused too."""
+    number = (str, int, float)
+    return BeforeValidator(lambda v: read(str(v)) if isinstance(v, number) and not isinstance(v, bool) else v)
+
+
+Seconds = Annotated[float, _limit(units.limit_seconds), Field(gt=0)]
+Bytes = Annotated[int, _limit(units.limit_size), Field(gt=0)]
+Drop = Annotated[float, _limit(units.points), Field(ge=0, lt=1)]
 Percentiles = Annotated[
     dict[Annotated[str, BeforeValidator(_known_percentile)], Seconds],
     BeforeValidator(_percentiles),
@@ -50,7 +59,7 @@ class LimitsSpec(Strict):
     memory: Bytes | None = None
     device_memory: Bytes | None = None
     artifact_size: Bytes | None = None
-    accuracy_drop: Share | None = None
+    accuracy_drop: Drop | None = None
     energy: Joules | None = None
 
     @model_validator(mode="after")
@@ -186,10 +195,10 @@ def _target(index: int, asked: TargetSpec, content: str) -> Target:
 def _check_runtimes(source: str, targets: Sequence[Target]) -> None:
     faults = []
     for target in targets:
+        asked = target.asked
         try:
-            registry.check_options(
-                target.asked.runtime, registry.runtime_class(target.asked.runtime).options, target.asked.options
-            )
+            registry.check_runtime_options(asked.runtime, asked.options)
+            device_names.check(device_names.numbered(asked.device))  # `cuda` means every `cuda:N` of a run
         except PlanInvalid as error:
             faults.append(f"{source}:{target.line}: {error.message}; {error.hint}")
     if faults:

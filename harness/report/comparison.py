@@ -168,7 +168,7 @@ def show(console: Console, found: Compared) -> None:
     last = None
     for row in rows(found):
         if row[0] != last:
-            drawn.add_row(Text(row[0], style="bold", no_wrap=True))
+            drawn.add_row(Text(row[0], style="bold"))
             last = row[0]
         words = [Text(("  " if i == 1 else "") + row[i]) for i in keep]
         words[-1].stylize(_STYLES.get(row[-1], "dim"))

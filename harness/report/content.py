@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from harness import builds
+from harness import builds, codec
 from harness.record import Record, Run
 from harness.units import show_bytes, show_ms, show_seconds
 
@@ -141,21 +141,47 @@ def remarks(records: Sequence[Record]) -> list[str]:
     return list(dict.fromkeys(said))
 
 
+def lacking(reported: Reported) -> str:
+    """That the run is unfinished, or that cells of its plan have no record; empty where neither is so."""
+    run, have = reported.run, {record.key for record in reported.records}
+    planned = [codec.key(cell) for group in run.plan.groups for cell in group.cells]
+    number, of = sum(key not in have for key in planned), len(planned)
+    if number:
+        said = f"{number} of {of} planned cells {'has' if number == 1 else 'have'} no record"
+        return said + ("" if run.finished else " (unfinished)")
+    return "" if run.finished else "unfinished: every planned cell has a record, but the run did not come to its end"
+
+
+def nothing(reported: Reported) -> str:
+    """What stands in the place of a table without rows."""
+    return lacking(reported) or "no cell was planned"
+
+
 def footer(reported: Reported) -> list[str]:
-    """How to read the figures, and where they come from."""
-    run, records = reported.run, reported.records
+    """How to read the figures, what is missing, and where they come from; without a cell, the last alone."""
+    if not reported.records:
+        return _origin(reported.run)
+    missing = lacking(reported)
+    return [*([missing] if missing else []), *_reading(reported.records), *_origin(reported.run)]
+
+
+def _reading(records: Sequence[Record]) -> list[str]:
     baselines = sorted({r.baseline_title for r in records if r.baseline_title})
     threads = sorted({r.cell.threads for r in records})
     lines = [
         f"latency: median of `compute` (run + sync), one inference at a time, {'/'.join(map(str, threads))} threads; "
         "p99 only where at least 662 samples support it",
         f"speed-up: over {' or '.join(baselines) or '–'}, from rounds measured in turn, with its 95 % interval",
+    ]
+    if any(r.cell.backbone.weights == "random" for r in records):
+        lines.append("weights: random (seeded): latency is that of trained weights, accuracy says nothing")
+    return lines + _accuracies(records)
+
+
+def _origin(run: Run) -> list[str]:
+    return [
         f"machine: {run.machine.get('cpu')}, {run.machine.get('cpus_usable')} CPUs, {run.machine.get('system')}"
         + (", virtual" if run.machine.get("virtual_machine") else ""),
         "versions: " + ", ".join(f"{name} {version}" for name, version in run.versions.items()),
         f"run: {run.id}, {run.started}; command: {' '.join(run.command)}",
     ]
-    lines[2:2] = _accuracies(records)
-    if any(r.cell.backbone.weights == "random" for r in records):
-        lines.insert(2, "weights: random (seeded): latency is that of trained weights, accuracy says nothing")
-    return lines

@@ -21,7 +21,8 @@ def markdown(reported: Sequence[Reported]) -> str:
         lines = [line([row[i] for i in shown]) for row in table]
         said = [f"- {escape(remark)}" for remark in content.remarks(one.records)]
         foot = [f"<sub>{escape(line)}</sub>  " for line in content.footer(one)]
-        parts.append("\n".join([f"### {escape(one.run.plan.name)}", "", *lines, "", *said, "", *foot]))
+        body = lines if one.records else [escape(content.nothing(one))]
+        parts.append("\n".join([f"### {escape(one.run.plan.name)}", "", *body, "", *said, "", *foot]))
     return "\n\n".join(parts) + "\n"
 
 

@@ -20,7 +20,10 @@ _STYLES = {"trusted": "green", "caution": "yellow", "untrusted": "red", "unsuppo
 def show(console: Console, reported: Sequence[content.Reported]) -> None:
     """Print tables, remarks and footers."""
     for one in reported:
-        console.print(table(one, console.width))
+        if one.records:
+            console.print(table(one, console.width))
+        else:
+            console.print(f"{one.run.plan.name}: {content.nothing(one)}", style="bold", markup=False, highlight=False)
         for remark in content.remarks(one.records):
             console.print(f"• {remark}", style="yellow", markup=False, highlight=False)
         for line in content.footer(one):
@@ -28,7 +31,7 @@ def show(console: Console, reported: Sequence[content.Reported]) -> None:
 
 
 def table(reported: content.Reported, width: int = 160) -> Table:
-    """All cells of one run, a line per backbone above its cells; a narrow terminal gets fewer columns."""
+    """All cells of one run, a line per backbone above its cells; a narrow terminal gets fewer columns, and folded names."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -43,7 +46,10 @@ def table(reported: content.Reported, width: int = 160) -> Table:
     )
     for i in keep:
         header = content.HEADERS[i]
-        drawn.add_column(header, justify="right" if header in content.NUMERIC else "left", no_wrap=True)
+        # Names fold where there is no room; a figure or a verdict that is cut would be another one.
+        drawn.add_column(
+            header, justify="right" if header in content.NUMERIC else "left", no_wrap=i != keep[0], overflow="fold"
+        )
     last = None
     for row in rows:
         if row[0] != last:

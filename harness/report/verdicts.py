@@ -18,9 +18,13 @@ from harness.report.forms import escape
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
 SCHEMA = 1
 _STYLES: Mapping[Result, str] = {"PASS": "green", "FAIL": "bold red", "INCONCLUSIVE": "yellow"}
+_GAP = 2
+"""Blanks between two columns on a screen."""
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -51,26 +55,42 @@ class Judged:
 
 def show(console: Console, judged: Judged) -> None:
     """A table for a terminal, and what would decide the rest."""
-    from rich import box
+    from rich.text import Text
+
+    widths = _widths(console.width, judged.checks)
+    console.print(Text(judged.name, style="bold"))
+    console.print(_grid(widths, [("limit", "measured", Text("verdict"))], "bold"))
+    for cell, checks in judged.by_cell.items():
+        trust = f" ({checks[0].trust})" if checks[0].trust else ""
+        console.print(
+            Text.assemble("\n", (cell, "bold"), (trust, "dim"))
+        )  # above its rows: it may be wider than a column
+        rows = [(f"  {c.limit.title}", said(c), Text(c.verdict.result, _STYLES[c.verdict.result])) for c in checks]
+        console.print(_grid(widths, rows))
+    console.print(f"\n{targets.overall(judged.checks)}: {judged.counts}", style="bold", markup=False, highlight=False)
+    if line := deciding_line(judged):
+        console.print(f"to decide what is inconclusive:\n  {line}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _widths(width: int, checks: Sequence[Check]) -> tuple[int, int, int]:
+    """Of the three columns: limits and verdicts whole, and what is left for what was measured, which folds."""
+    limits = max((len(check.limit.title) + 2 for check in checks), default=5)
+    verdicts = max((len(check.verdict.result) for check in checks), default=0)
+    longest = max((len(said(check)) for check in checks), default=0)
+    verdicts = max(verdicts, len("verdict"))
+    return limits, max(min(longest, width - limits - verdicts - 2 * _GAP), len("measured")), verdicts
+
+
+def _grid(widths: Sequence[int], rows: Sequence[tuple[str, str, Text]], style: str = "") -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=judged.name, title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("limit", no_wrap=True)
-    table.add_column("measured")
-    table.add_column("verdict", no_wrap=True)
-    for cell, checks in judged.by_cell.items():
-        trust = f" ({checks[0].trust})" if checks[0].trust else ""
-        table.add_row(Text.assemble((cell, "bold"), (trust, "dim")))
-        for check in checks:
-            verdict = check.verdict
-            table.add_row(
-                Text(f"  {check.limit.title}"), Text(said(check)), Text(verdict.result, style=_STYLES[verdict.result])
-            )
-    console.print(table)
-    console.print(f"{targets.overall(judged.checks)}: {judged.counts}", style="bold", markup=False, highlight=False)
-    if line := deciding_line(judged):
-        console.print(f"to decide what is inconclusive:\n  {line}", markup=False, highlight=False, soft_wrap=True)
+    grid = Table.grid(padding=(0, _GAP, 0, 0), pad_edge=False)
+    for width in widths:
+        grid.add_column(width=width, overflow="fold", style=style)
+    for limit, measured, verdict in rows:
+        grid.add_row(Text(limit), Text(measured), verdict)
+    return grid
 
 
 def said(check: Check) -> str:

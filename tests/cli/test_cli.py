@@ -13,14 +13,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from harness import codec, onnx_file, plan, registry, results, spec, store
 from harness.catalog import Catalog
+from harness.cli import list_command
+from harness.cli.reach import Reached
+from harness.cli.run_command import show_plan
+from harness.errors import UnknownName
+from harness.model import Backbone, Cell, Device, Group
 from tests import making
 from tests.cli.desk import DEADLINE_S, RUNTIMES, SHORT, Desk, Said, comes_true, end_of, laid
 
@@ -87,6 +94,36 @@ def test_the_matrix_is_printed_and_nothing_started(desk: Desk) -> None:
     assert desk.written() == {"model.onnx"}
 
 
+@pytest.mark.parametrize("fault", ["crash", "unsupported"])
+def test_a_planned_cell_that_is_not_measured_is_the_exit_code(desk: Desk, fault: str) -> None:
+    said = desk.measures("-o", f"fake.fault={fault}", "--out", "r")
+    assert said.code == 1, said.err
+    assert said.out.splitlines()[-1] == "report:  r/report.md", "the rest is reported as ever"
+    assert {r.cell.runtime: r.outcome == "ok" for r in store.read_records(desk.folder / "r")} == {
+        "ort_cpu": True, "fake": False,
+    }  # fmt: skip
+    assert "does not count" in " ".join(desk.runs("run", "--help").out.split())
+
+
+def test_what_is_refused_in_advance_is_not(desk: Desk) -> None:
+    said = desk.runs("run", "-m", "model.onnx", "-r", "ort_cpu", *SHORT, "--precision", "fp32", "--precision", "fp16")
+    assert said.code == 0, said.err
+    assert "unsupported: ort_cpu does not execute fp16" in said.words
+
+
+def test_a_long_name_folds_in_the_matrix_of_a_narrow_screen() -> None:
+    name = "vit_base_patch14_reg4_dinov2_and_more.lvd142m"
+    cell = Cell(Backbone(name), "openvino", options={"hint": "THROUGHPUT", "streams": 4})
+    made = replace(making.plan(), groups=(Group("g", (cell,), codec.key(cell)),))
+    screen = Console(file=io.StringIO(), width=80)
+    show_plan(screen, made)
+    shown = screen.file.getvalue()  # type: ignore[attr-defined]
+    assert "".join(
+        line.split()[0] for line in shown.splitlines() if line.startswith("  ") and line[2:3].strip()
+    ).startswith(f"backbone{name}")
+    assert "baseline" in shown and "…" not in shown
+
+
 # ── what a person mistypes ────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -116,6 +153,24 @@ def test_an_option_of_a_runtime_that_is_not_measured_is_refused(desk: Desk) -> N
     said = desk.runs("run", "-m", "model.onnx", "-r", "fake", "-o", "ort_cpu.arena=false")
     assert said.code == 2
     assert "add -r ort_cpu" in said.err
+
+
+def test_an_option_of_a_runtime_that_is_measured_without_being_asked_for_is_taken(desk: Desk) -> None:
+    said = desk.runs("run", "-m", "model.onnx", "-o", "ort_cpu.arena=false", "--dry-run")
+    assert said.code == 0, said.err
+    assert "ort_cpu fp32 b1 arena=False" in said.out
+    assert len([line for line in said.out.splitlines() if "fp32 b1" in line]) >= 2, "and the others with it"
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("onnx_dynamoo", "'onnx_dynamo'"), ("ort_cpuu", "'ort_cpu'"), ("zzz", "backbench list exporters")],
+)
+def test_an_option_of_nothing_that_there_is_gets_the_nearest_name(desk: Desk, name: str, near: str) -> None:
+    said = desk.runs("run", "-m", "model.onnx", "-o", f"{name}.opset=18", "--dry-run")
+    assert said.code == 2
+    assert f"{name!r}, which is neither a runtime nor an exporter" in said.err
+    assert near in said.err and "add -r" not in said.err
 
 
 def test_an_unknown_plan_gets_the_nearest_name(desk: Desk) -> None:
@@ -177,10 +232,11 @@ def test_several_unknown_names_are_reported_at_once(desk: Desk) -> None:
 
 
 def test_a_plan_of_refused_cells_only_says_why(desk: Desk) -> None:
-    said = desk.runs("run", "-m", "model.onnx", "-r", "ort_cpu", "--precision", "fp16", "--baseline", "torch_eager")
-    assert said.code == 2
-    assert "nothing of this plan can be measured here" in said.err
-    assert "ort_cpu does not execute fp16" in said.err
+    words = ("run", "-m", "model.onnx", "-r", "ort_cpu", "--precision", "fp16", "--baseline", "torch_eager")
+    for said in (desk.runs(*words), desk.runs(*words, "--dry-run")):
+        assert said.code == 2
+        assert "nothing of this plan can be measured here" in said.err
+        assert "ort_cpu does not execute fp16" in said.err
     assert desk.written() == {"model.onnx"}
 
 
@@ -426,6 +482,26 @@ def test_every_plugin_is_listed(desk: Desk, kind: str) -> None:
     assert all(row["state"] for row in rows)
 
 
+@pytest.mark.parametrize(
+    ("kind", "pattern", "near"),
+    [("runtimes", "ort_cpuu", "'ort_cpu'"), ("exporters", "onnx_dynam", "'onnx_dynamo'"),
+     ("precisions", "openvin", "'openvino'"), ("runtimes", "zzz*", "there are: "), ("models", "test_vitt", "'test_vit'")],
+)  # fmt: skip
+def test_a_pattern_that_matches_nothing_gets_the_nearest_names(desk: Desk, kind: str, pattern: str, near: str) -> None:
+    for words in ((), ("--json",)):
+        said = desk.runs("list", kind, pattern, *words)
+        assert (said.code, said.out) == (2, "")
+        assert near in said.err
+
+
+def test_a_device_that_is_not_here_is_told_with_those_that_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.cli.reach.reach", lambda: iter((Reached("fake", (Device("cpu"),)),)))
+    with pytest.raises(UnknownName, match="no device matches 'cuda:0'") as caught:
+        list_command._devices("cuda:0")
+    assert caught.value.hint == "there are: cpu"
+    assert [row.name for row in list_command._devices("c*")] == ["cpu"]
+
+
 def test_models_are_listed_by_pattern(desk: Desk) -> None:
     said = desk.runs("list", "models", "test_vit*")
     assert said.code == 0, said.err
@@ -447,6 +523,33 @@ def test_the_doctor_names_every_runtime(desk: Desk) -> None:
     assert said.code == 0, said.out
     findings = said.out.partition("Runtimes")[2]
     assert all(f"{name}: " in findings for name in registry.found("runtimes"))
+
+
+_UNWRITABLE = "set BACKBENCH_CACHE to a folder that can be written"
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["run -m test_resnet --dry-run", "run -m model.onnx --dry-run", "list models", "list devices", "ceilings",
+     "cost -m model.onnx"],
+)  # fmt: skip
+def test_a_cache_that_cannot_be_written_is_named(desk: Desk, words: str) -> None:
+    """A file stands where its parent should be: that stops root, too."""
+    (desk.folder / "blocked").write_text("")
+    said = Desk(desk.folder, desk.folder / "blocked" / "cache").runs(*words.split())
+    assert said.code == 1
+    assert said.err.startswith("error: cannot write") or said.err.startswith("error: the cache in")
+    assert str(desk.folder / "blocked") in said.err and _UNWRITABLE in said.err
+    assert "Traceback" not in said.err
+
+
+def test_the_doctor_goes_on_where_the_cache_cannot_be_written(desk: Desk) -> None:
+    (desk.folder / "blocked").write_text("")
+    said = Desk(desk.folder, desk.folder / "blocked" / "cache").runs("doctor")
+    assert said.code == 1
+    assert "no runtime could be tried: the cache in" in said.out
+    assert said.out.count(_UNWRITABLE) == 2, "of the machine, and where the runtimes would stand"
+    assert "Traceback" not in said.err
 
 
 def test_the_shell_gets_a_completion_script() -> None:

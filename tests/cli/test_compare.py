@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from harness import store
+from harness.model import Backbone
 from tests import comparing, making
 from tests.comparing import USUAL
 
@@ -70,6 +71,17 @@ def test_a_narrow_screen_keeps_ratio_and_verdict(backbench: Run) -> None:
     assert "…" not in "\n".join(table)
 
 
+def test_a_long_name_folds_on_a_narrow_screen(backbench: Run, tmp_path: Path) -> None:
+    name = "vit_base_patch14_reg4_dinov2_and_more.lvd142m"
+    for folder in ("one", "two"):
+        comparing.kept(tmp_path / folder, backbones=[Backbone(name)])
+    said = backbench("compare", str(tmp_path / "one"), str(tmp_path / "two"), columns=80)
+    assert said.returncode == 0, said.stderr
+    table = said.stdout.partition("geometric")[0]
+    assert name in "".join(table.split()), "every letter of it is there"
+    assert "…" not in table
+
+
 def test_json_and_markdown_say_the_same(backbench: Run, tmp_path: Path) -> None:
     data = json.loads(backbench("compare", "before", "slower", "--json").stdout)
     assert [c["verdict"] for c in data["cells"] if c["new"]["runtime"] == "ort_cpu"] == ["slower"] * 2
@@ -79,6 +91,11 @@ def test_json_and_markdown_say_the_same(backbench: Run, tmp_path: Path) -> None:
     made = target.read_text()
     assert made.count("**slower**") == 2
     assert "| backbone | cell |" in made
+    assert backbench("compare", "before", "slower", "--output", str(tmp_path / "by-name.md")).returncode == 0
+    assert (tmp_path / "by-name.md").read_text() == made
+    refused = backbench("compare", "before", "slower", "--output", str(tmp_path / "comment.csv"))
+    assert refused.returncode == 2
+    assert "Take one of .txt, .md, .markdown, .json, or" in refused.stderr
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,24 @@ def test_every_form_comes_from_the_run_of_the_repository(tmp_path: Path) -> None
     assert json.loads(_call(validate, "docs/targets.yaml", RUN, "--json").output)["result"] == "PASS"
 
 
+def test_the_name_of_the_file_says_the_form_and_a_form_that_is_asked_for_wins(tmp_path: Path) -> None:
+    begins = {"a.json": "{", "a.MD": "#", "a.xml": "<?xml", "a.txt": "camera", "a": "camera"}
+    for name, begin in begins.items():
+        assert _call(validate, "docs/targets.yaml", RUN, "-o", str(tmp_path / name)).exit_code == 0
+        assert (tmp_path / name).read_text().startswith(begin), name
+    assert _call(validate, "docs/targets.yaml", RUN, "--format", "text", "-o", str(tmp_path / "b.json")).exit_code == 0
+    assert (tmp_path / "b.json").read_text().startswith("camera")
+    assert _call(recommend, RUN, "-o", str(tmp_path / "r.json")).exit_code == 0
+    assert json.loads((tmp_path / "r.json").read_text())["pick"]
+    for command, words, known in (
+        (validate, ("docs/targets.yaml", RUN), ".txt, .md, .markdown, .json, .xml"),
+        (recommend, (RUN,), ".txt, .md, .markdown, .json"),
+    ):  # fmt: skip
+        said = _call(command, *words, "-o", str(tmp_path / "x.html"))
+        assert (said.exit_code, f"Take one of {known}, or" in said.output) == (64, True), said.output
+    assert not (tmp_path / "x.html").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -90,6 +108,14 @@ def test_what_is_no_verdict_exits_with_64(words: Sequence[str], said: str) -> No
     """0, 1 and 2 are verdicts."""
     done = _call(validate, *words)
     assert (done.exit_code, said in done.output) == (64, True), done.output
+
+
+def test_a_damaged_folder_is_no_fault_of_backbench(tmp_path: Path) -> None:
+    shutil.copytree(RUN, tmp_path / "run")
+    (tmp_path / "run" / store.RECORDS).write_bytes(b"\xff\n")
+    for command, words in ((validate, ("docs/targets.yaml",)), (recommend, ())):
+        said = _call(command, *words, str(tmp_path / "run"))
+        assert (said.exit_code, "records.jsonl:1: not UTF-8" in said.output) == (64, True), said.output
 
 
 def test_a_fault_of_backbench_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +185,9 @@ def test_a_recommendation_from_the_run_of_the_repository() -> None:
         ((RUN,), 0), ((RUN, "--max-latency", "1ms"), 1), ((RUN, "--min-accuracy", "70%"), 2),
         ((RUN, "--max-latency", "20ms", "--percentile", "p99.9"), 2),
         ((), 64), ((RUN, "--models", "first-choice"), 64), (("nowhere",), 64), ((RUN, "--explain", "resnt50"), 64),
-        ((RUN, "--batch", "8"), 64), ((RUN, "--max-latency", "soon"), 64), ((RUN, "--budget", "3s"), 64),
+        ((RUN, "--batch", "8"), 64), ((RUN, "--max-latency", "soon"), 64),
+        ((RUN, "--max-latency", "10"), 64), ((RUN, "--max-memory", "200"), 64), ((RUN, "--max-size", "50"), 64),
+        ((RUN, "--budget", "3s"), 64),
     ],
 )  # fmt: skip
 def test_the_exit_code_says_whether_there_is_an_answer(words: Sequence[str], code: int) -> None:

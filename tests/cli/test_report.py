@@ -59,6 +59,13 @@ def test_a_form_that_is_asked_for_wins_over_the_name(report: Run, folder: Path) 
     assert list(pd.read_csv(folder / "table.html").columns) == list(results.COLUMNS)
 
 
+def test_a_name_that_says_no_form_is_refused(report: Run, folder: Path) -> None:
+    said = report("done", "-o", "table.xlsx")
+    assert said.returncode == 2
+    assert b"no form of this command is a .xlsx file" in said.stderr and b".csv" in said.stderr
+    assert not (folder / "table.xlsx").exists()
+
+
 def test_without_a_file_a_page_goes_down_the_pipe(report: Run) -> None:
     said = report("done", "--format", "html")
     assert said.returncode == 0

@@ -10,8 +10,8 @@ import pandas as pd
 from rich.console import Console
 
 from harness import results
-from harness.model import Attempt
-from harness.record import ArtifactNote, Finding
+from harness.model import Attempt, Group
+from harness.record import ArtifactNote, Finding, Plan
 from harness.report import content, forms, text
 from tests import making
 
@@ -45,6 +45,36 @@ def test_a_narrow_screen_keeps_what_matters() -> None:
     table = "\n".join(lines[:9])
     assert "2.00 [1.98, 2.02]" in table
     assert "…" not in table
+
+
+def test_a_long_name_folds_and_cuts_no_figure_and_no_verdict() -> None:
+    name = "vit_base_patch14_reg4_dinov2_and_more.lvd142m"
+    cells = [replace(cell, backbone=replace(making.BACKBONE, name=name)) for cell in (making.BASE, making.FAST)]
+    records = tuple(making.record(cell) for cell in cells)
+    for width in (60, 80):
+        lines = _screen(content.Reported(making.run(), records), width).splitlines()
+        table = "\n".join(lines[:10])
+        assert "…" not in table and table.count("trusted") == 2
+        assert "2.00 [1.98, 2.02]" in table
+        assert name in "".join(table.split()), "every letter of it is there"
+
+
+def test_a_run_that_lacks_cells_says_how_many() -> None:
+    missing, whole = making.record(making.BASE), (making.record(making.BASE), making.record(making.FAST))
+    cells = tuple(record.cell for record in whole)
+    run = making.run(Plan("test", (Group("g", cells, missing.key),), making.plan().rules))
+    done = replace(run, finished="2026-11-24T10:10:00+00:00")
+    for reported, said in (
+        (content.Reported(run, (missing,)), "1 of 2 planned cells has no record (unfinished)"),
+        (content.Reported(done, (missing,)), "1 of 2 planned cells has no record"),
+        (content.Reported(run, whole), "unfinished: every planned cell has a record"),
+        (content.Reported(run, ()), "2 of 2 planned cells have no record (unfinished)"),
+    ):
+        for shown in (_screen(reported, 160), forms.markdown([reported])):
+            assert shown.count(said) == 1, shown
+            assert ("latency ms" in shown) == bool(reported.records), "a table without rows says nothing"
+    for shown in (_screen(content.Reported(done, whole), 160), forms.markdown([content.Reported(done, whole)])):
+        assert "no record" not in shown and "unfinished" not in shown
 
 
 def test_markdown_is_a_table_and_escapes_what_would_break_it() -> None:

@@ -110,6 +110,21 @@ def test_markdown_and_text_say_the_same(judged: Judged) -> None:
         assert word in screen.getvalue()
 
 
+def test_a_narrow_screen_keeps_what_was_measured_and_the_whole_verdict() -> None:
+    """However long the cell's name is: it stands above its rows."""
+    one = deciding.evidence(cell={"options": {"hint": "THROUGHPUT", "streams": 2, "model_cache": "warm"}})
+    limits = [Limit("latency", 11e6, "median"), Limit("device_memory", 1e9), Limit("memory", 1e6)]
+    judged = Judged("camera", "t.yaml", tuple(Check(one.title, limit, judge(limit, one)) for limit in limits))
+    screen = io.StringIO()
+    verdicts.show(Console(file=screen, width=80), judged)
+    lines = screen.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "…" not in screen.getvalue()
+    assert "hint=THROUGHPUT" in " ".join(screen.getvalue().split())
+    for verdict, figure in (("PASS", "10 ms ["), ("INCONCLUSIVE", "device"), ("FAIL", "250 MB")):
+        assert any(line.rstrip().endswith(verdict) and figure in line for line in lines), lines
+
+
 def test_nothing_to_decide_prints_no_command() -> None:
     one = deciding.evidence()
     limit = Limit("memory", 1e12)
