@@ -4,31 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
-from harness import builds, codec, device_names, exports, machine, registry, route
-from harness.catalog import Catalog
+from harness import builds, codec, device_names, exports, machine, named, registry, route
 from harness.errors import BackbenchError, MissingLibrary, PlanInvalid, Unsupported
 from harness.model import CONTROL, Backbone, Cell, Group, Outcome, Precision
+from harness.named import Sources as Sources
 from harness.record import Plan, Record, Rules
-from harness.spec import BackboneSpec, RuntimeSpec, Spec
+from harness.spec import RuntimeSpec, Spec
 
 FRAMEWORK = "torch_eager"
 """The baseline of a backbone that timm makes."""
 ONNX_BASELINE = "ort_cpu"
 """The baseline of an ONNX file given by path, which the framework cannot open."""
-
-
-@dataclass(frozen=True)
-class Sources:
-    """What a plan's names are looked up in."""
-
-    catalog: Callable[[], Catalog]
-    """Called only where the plan names a timm model."""
-    inspect: Callable[[Path], Mapping[str, Any]]
-    """Looks into an ONNX file; the result has `precision` and `inputs` as an `Export` has them."""
 
 
 def key_of(cell: Cell) -> str:
@@ -105,31 +94,10 @@ def _all_backbones(spec: Spec, sources: Sources, faults: list[BackbenchError]) -
     found: list[Backbone] = []
     for entry in spec.backbones:
         try:
-            found += _backbones(entry, spec, sources)
+            found += named.backbones(entry, spec, sources)
         except BackbenchError as error:
             faults.append(error)
     return tuple(dict.fromkeys(found))
-
-
-def _backbones(entry: BackboneSpec, spec: Spec, sources: Sources) -> list[Backbone]:
-    weights = spec.weights if entry.weights is None else entry.weights
-    size = spec.input_size if entry.input_size is None else entry.input_size
-    if entry.name.endswith(".onnx") or ("/" in entry.name and Path(entry.name).is_file()):
-        path = Path(entry.name).expanduser().absolute()
-        seen = sources.inspect(path)
-        batch = seen["inputs"][0]["shape"][0] if seen["inputs"] and seen["inputs"][0]["shape"] else 0
-        fixed = batch if isinstance(batch, int) else 0
-        return [Backbone(path.stem, str(path), "file", entry.seed, size, False, seen["precision"], fixed)]
-    if weights not in ("random", "pretrained"):
-        checkpoint = Path(weights).expanduser().absolute()
-        if not checkpoint.is_file():
-            raise PlanInvalid(
-                f"weights {weights!r} is neither `random`, `pretrained` nor a file that exists",
-                "give --weights PATH",
-            )
-        weights = str(checkpoint)
-    names = sources.catalog().expand(entry.name)
-    return [Backbone(name, "", weights, entry.seed, size, entry.features_only) for name in names]
 
 
 # ── runtimes ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -187,6 +155,9 @@ def _pinned(cpus: str) -> frozenset[int]:
 
 # ── groups ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+_Impossible = tuple[Cell, BackbenchError]
+"""A cell that was asked for, and why it cannot be."""
+
 
 def _group(
     spec: Spec,
@@ -197,14 +168,14 @@ def _group(
     refused: list[Record],
 ) -> Group | None:
     cells: dict[str, Cell] = {}
-    impossible: list[tuple[Cell, BackbenchError]] = []
+    impossible: list[_Impossible] = []
     for cell in _cells(spec, backbone, batch, runtimes, threads):
         try:
             made = exports.given(cell, check_possible(cell), spec)
             cells[key_of(made)] = made
         except BackbenchError as error:
             impossible.append((cell, error))
-    baseline = _baseline(spec, backbone, batch, threads, cells)
+    baseline = _baseline(spec, backbone, batch, threads, cells, impossible)
     if baseline is not None:
         cells = {key_of(baseline): baseline} | cells
         if spec.rules.control:
@@ -266,8 +237,13 @@ def check_possible(cell: Cell) -> tuple[route.Step, ...]:
     return steps
 
 
-def _baseline(spec: Spec, backbone: Backbone, batch: int, threads: int, cells: Mapping[str, Cell]) -> Cell | None:
-    """The cell that the group is compared with: the framework in fp32 where it can run, else the first cell there is."""
+def _baseline(
+    spec: Spec, backbone: Backbone, batch: int, threads: int, cells: Mapping[str, Cell], impossible: list[_Impossible]
+) -> Cell | None:
+    """The cell that the group is compared with: the framework in fp32 where it can run, else the first cell there is.
+
+    One that was asked for by name and cannot be is told with the impossible cells.
+    """
     name = spec.baseline or (ONNX_BASELINE if backbone.path else FRAMEWORK)
     mine = [cell for cell in cells.values() if cell.runtime == name]
     if alike := [cell for cell in mine if cell.precision == backbone.precision]:
@@ -278,7 +254,9 @@ def _baseline(spec: Spec, backbone: Backbone, batch: int, threads: int, cells: M
     try:
         made = exports.given(added, check_possible(added), spec)
         return made if cells else None
-    except BackbenchError:
+    except BackbenchError as error:
+        if spec.baseline and added not in [cell for cell, _ in impossible]:
+            impossible.append((added, error))
         return next(iter([*mine, *cells.values()]), None)
 
 

@@ -172,3 +172,44 @@ def test_the_control_is_a_twin_of_the_baseline() -> None:
 def test_the_same_request_gives_the_same_keys() -> None:
     assert codec.digest(_resolve(runtimes=["ort_cpu"])) == codec.digest(_resolve(runtimes=["ort_cpu"]))
     assert codec.digest(_resolve(runtimes=["ort_cpu"])) != codec.digest(_resolve(runtimes=["ort_cpu"], batches=[2]))
+
+
+def test_what_the_command_line_says_stands_before_what_entries_of_a_file_say() -> None:
+    """A user who adds `--precision int8` to a plan file measures int8, whatever its runtimes have of their own."""
+    from harness.cli import matrix, override
+
+    file = {
+        "backbones": [{"name": "resnet18", "weights": "pretrained", "input_size": 160}, "vit_tiny_patch16_224"],
+        "runtimes": [{"name": "ort_cpu", "precisions": ["fp32"], "device": "intel-gpu:0"}, "openvino"],
+    }
+    typed = {"weights": "random", "input_size": 224, "precisions": ("int8",), "devices": ("cpu",)}
+    merged = override.override(file, matrix.blank() | typed)
+    assert merged["backbones"] == [{"name": "resnet18"}, "vit_tiny_patch16_224"]
+    assert merged["runtimes"] == [{"name": "ort_cpu"}, "openvino"]
+    assert (merged["weights"], merged["precisions"]) == ("random", ["int8"])
+    untouched = override.override(file, matrix.blank())
+    assert (untouched["backbones"], untouched["runtimes"]) == (file["backbones"], file["runtimes"])
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [({"input_size": 384}, "takes images of 224 pixels, not of 384"), ({"weights": "pretrained"}, "has weights"),
+     ({"features_only": True}, "outputs of its own")],
+)  # fmt: skip
+def test_an_onnx_file_is_what_it_is(tmp_path: Path, entry: dict[str, Any], said: str) -> None:
+    """Its size, weights and outputs would stand in the record as asked for, and be others."""
+    seen = {"precision": "fp32", "inputs": [{"shape": ["batch", 3, 224, 224]}]}
+    (tmp_path / "m.onnx").touch()
+    file = {"name": str(tmp_path / "m.onnx")}
+    with pytest.raises(PlanInvalid, match=said):
+        _resolve(seen, backbones=[file | entry], runtimes=["ort_cpu"])
+    assert _resolve(seen, backbones=[file | {"input_size": 224}], runtimes=["ort_cpu"]).groups
+
+
+def test_a_baseline_that_was_asked_for_and_cannot_be_is_told() -> None:
+    """The first cell stands in its place, and nobody should take the speed-ups for those that were asked for."""
+    made = _resolve(backbones=["resnet18"], runtimes=["ort_cpu"], baseline="ort_openvino", devices=["cpu"])
+    assert made.groups[0].baseline == codec.key(made.groups[0].cells[0])
+    if registry.missing(registry.runtime_class("ort_openvino").needs):
+        (told,) = made.refused
+        assert (told.cell.runtime, told.outcome) == ("ort_openvino", "unsupported")

@@ -139,11 +139,11 @@ def test_calibration_images_that_nobody_watches_are_refused(tmp_path: object) ->
 
 
 def test_a_plan_says_how_calibration_images_are_prepared() -> None:
-    from harness.cli import matrix
+    from harness.cli import matrix, override
 
     data = {"runtimes": ["ort_cpu"], "precisions": ["int8"]}
     typed = {"mean": "0.5,0.4,0.3", "std": "0.5", "crop_pct": "1"}
-    merged = matrix._override(
+    merged = override.override(
         {"calibration": {"config": {"crop_mode": "squash"}}}, matrix.blank() | {"calib_config": typed}
     )
     (cell,) = [c for c in _cells(_resolve(**data, **merged)).values() if c.precision == "int8"]

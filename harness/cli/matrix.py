@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from harness.cli.override import override
 from harness.errors import PlanInvalid
 from harness.model import PRECISIONS
 
@@ -215,7 +215,7 @@ def resolve(source: str | None, matrix: Mapping[str, Any]) -> Plan:
 
     content = spec.text(source) if source else ""
     data = spec.read(source) if source else {"name": "run"}
-    checked = spec.check(_override(data, matrix), source or "", content) if source or matrix["models"] else None
+    checked = spec.check(override(data, matrix), source or "", content) if source or matrix["models"] else None
     if checked is None:
         raise PlanInvalid("nothing to measure", "give a plan (backbench run quickstart) or a model (-m resnet50)")
     return plan.resolve(checked, cache_sources(cache.root()))
@@ -233,89 +233,3 @@ def cache_sources(folder: Path) -> Sources:
             return dict(worker.ask("inspect", 300.0, path=str(path)))
 
     return plan.Sources(functools.cache(lambda: catalog.load(folder)), inspect)
-
-
-def _override(data: Mapping[str, Any], matrix: Mapping[str, Any]) -> dict[str, Any]:
-    """The plan's data with the command line's choices in place of the file's."""
-    merged = dict(data)
-    for key, option in {
-        "backbones": "models",
-        "precisions": "precisions",
-        "batches": "batches",
-        "devices": "devices",
-    }.items():
-        if matrix[option]:
-            merged[key] = list(matrix[option])
-    for key in ("threads", "cpus", "weights", "input_size", "baseline"):
-        if matrix[key] is not None:
-            merged[key] = matrix[key]
-    rules = {
-        key: matrix[key]
-        for key in ("budget", "target", "wait", "processes", "builds", "control", "seed", "patience")
-        if matrix[key] is not None
-    }
-    if rules:
-        given = merged.get("rules")
-        merged["rules"] = {**(given if isinstance(given, dict) else {}), **rules}
-    watched = {"folder": matrix["calib"], "images": matrix["calib_images"], "config": matrix["calib_config"] or None}
-    _override_mapping(merged, "calibration", {key: value for key, value in watched.items() if value is not None})
-    for precision, limits in matrix["tolerances"].items():
-        _override_mapping(merged, "tolerances", {precision: limits})
-    _override_exporters(merged, matrix)
-    _override_runtimes(merged, matrix)
-    return merged
-
-
-def _override_mapping(merged: dict[str, Any], key: str, given: Mapping[str, Any]) -> None:
-    """Put `given` over what the file has under `key`, two levels deep; a file's mistake stays for the check to report."""
-    held = merged.get(key, {})
-    if not given or not isinstance(held, dict):
-        return
-    merged[key] = held | {
-        name: {**held[name], **value} if isinstance(value, Mapping) and isinstance(held.get(name), dict) else value
-        for name, value in given.items()
-    }
-
-
-def _override_exporters(merged: dict[str, Any], matrix: Mapping[str, Any]) -> None:
-    from harness import registry
-
-    for name, options in matrix["options"].items():
-        if name in registry.found("exporters"):
-            _override_mapping(merged, "exporters", {name: options})
-
-
-def _override_runtimes(merged: dict[str, Any], matrix: Mapping[str, Any]) -> None:
-    if matrix["runtimes"]:
-        merged["runtimes"] = list(matrix["runtimes"])
-    from harness import plan, registry
-
-    options_of = {name: given for name, given in matrix["options"].items() if name not in registry.found("exporters")}
-    if not options_of:
-        return
-    listed = merged.get("runtimes", [])
-    if not isinstance(listed, list):
-        return  # a mistake, which the check of the whole plan reports with its line
-    taken = listed or plan.default_runtimes()
-    entries: list[Any] = [{"name": entry} if isinstance(entry, str) else copy.copy(entry) for entry in taken]
-    named: list[dict[str, Any]] = [entry for entry in entries if isinstance(entry, dict)]
-    for runtime, options in options_of.items():
-        if runtime not in [entry.get("name") for entry in named]:
-            raise _unmeasured(runtime)
-        for entry in named:
-            given = entry.get("options", {})
-            if entry.get("name") == runtime and isinstance(given, dict):
-                entry["options"] = {**given, **options}
-    merged["runtimes"] = entries
-
-
-def _unmeasured(name: str) -> PlanInvalid:
-    """An option is of a runtime that the plan does not measure, or of nothing that there is."""
-    from harness import registry
-    from harness.errors import UnknownName, did_you_mean
-
-    runtimes, exporters = registry.found("runtimes"), registry.found("exporters")
-    if name in runtimes:
-        return PlanInvalid(f"an option is given for {name!r}, which the plan does not measure", f"add -r {name}")
-    hint = did_you_mean(name, [*runtimes, *exporters], "see: backbench list runtimes, backbench list exporters")
-    return UnknownName(f"an option is given for {name!r}, which is neither a runtime nor an exporter", hint)
