@@ -42,11 +42,11 @@ DEFAULTS: Mapping[Precision, Tolerance] = {
 
 
 def compare(name: str, output: Array, reference: Array) -> OutputError:
-    """Errors of one output over all inputs; both arrays have the input's index first."""
+    """Errors of one output over all inputs; both arrays have the input's index first. One number is a batch of one."""
     import numpy as np
 
-    out = np.asarray(output, np.float64).reshape(len(output), -1)
-    ref = np.asarray(reference, np.float64).reshape(len(reference), -1)
+    out, ref = (np.asarray(array, np.float64) for array in (output, reference))
+    out, ref = (array.reshape(len(array) if array.ndim else 1, -1) for array in (out, ref))
     if not np.isfinite(out).all():
         return OutputError(name, finite=False, rel_l2=None, cosine=None, max_abs=None, top1_agreement=None)
     size, ref_size = float(np.linalg.norm(out)), float(np.linalg.norm(ref))
