@@ -379,7 +379,7 @@ class Opened:
 
 @dataclass(frozen=True)
 class OutputError:
-    """How far one output is from its reference. None: not defined, because the output holds NaN or infinity."""
+    """How far one output is from its reference. None: not defined, as the output holds NaN or infinity, or by `shapes`."""
 
     name: str
     finite: bool
@@ -391,6 +391,8 @@ class OutputError:
     """Share of inputs with the same largest class; None also for outputs that are not class scores."""
     median_rel_l2: float | None = None
     """The median of the single inputs' relative L2 errors; None also in records of before it was computed."""
+    shapes: str = ""
+    """That its shape is not the reference's, in words: nothing else was compared then."""
 
 
 @dataclass(frozen=True)
