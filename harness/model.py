@@ -146,8 +146,8 @@ class Calibration:
     images: int = 64
     """How many; of a folder that holds fewer, all."""
     seed: int = 1_000_003
-    """Of the choice among a folder's images, or of the generated ones: those of the reference have other seeds, and a
-    quantiser that has watched the images it is judged by would look better than it is."""
+    """Of the choice among a folder's images, or of the generated ones, never the reference's of that seed: a quantiser
+    that has watched the images it is judged by would look better than it is."""
     config: Mapping[str, JSON] = field(default_factory=dict, metadata=LATER)
     """Fields of the data config (`harness.preprocess.DataConfig`) in place of the backbone's own."""
 
