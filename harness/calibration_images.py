@@ -23,6 +23,8 @@ LEAST_IMAGES = 16
 """Fewer would leave ranges to chance; more than the default of 64 bought nothing where it was measured."""
 _LEAST_CONTRAST = 1e-2
 """Standard deviation of an image's normalised pixels below which it shows nothing; one step of 8 bits is about 0.017."""
+_STREAM = 1 << 64
+"""Added to the seed of generated images: no reference's seed is that large, so that none of its images is watched."""
 _HINT = "give another folder: --calib FOLDER, or leave it out for generated images"
 
 
@@ -118,7 +120,7 @@ def make(
         found = {spec.name: np.stack([_load(file, config) for file in files]).astype(spec.dtype)}
     else:
         other, shown = (
-            replace(backbone, seed=asked.seed),
+            replace(backbone, seed=_STREAM + asked.seed),
             replace(artifact, details={**artifact.details, **asked.config}),
         )
         found = {spec.name: reference.generated(spec, shown, other, asked.images) for spec in artifact.inputs}

@@ -167,15 +167,26 @@ class _Part:
             log = self.settings.logs / f"{cell.backbone.name}-{cell.runtime}-{key}.log"
             self.opened_once.add(key)
             try:
-                worker = stack.enter_context(worker_for(cell, log))
-                mine = replace(ready, artifact=ready.build(self.first_process + process), builds=())
-                station = Station(cell, mine, worker, self.settings.rules)
-                self._start(key, station, process, log)
-                stations[key] = station
+                stations[key] = self._opened(stack, key, process, log)
                 largest = max(largest, self._records[key].memory.rss_peak_bytes if self._records[key].memory else 0)  # type: ignore[union-attr]
             except BackbenchError as error:
                 self.trace.lost[key] = error
         return stations
+
+    def _opened(self, stack: ExitStack, key: str, process: int, log: Path) -> Station:
+        """A cell's session, which lives as long as `stack`; one that fails here is gone at once, and its memory free."""
+        cell, ready = self.cells[key]
+        with ExitStack() as own:
+            worker = own.enter_context(worker_for(cell, log))
+            mine = replace(ready, artifact=ready.build(self.first_process + process), builds=())
+            station = Station(cell, mine, worker, self.settings.rules)
+            try:
+                self._start(key, station, process, log)
+            except BackbenchError:
+                worker.close()  # it still answers, or is dead: it may end by itself, and tidy up
+                raise
+            stack.enter_context(own.pop_all())
+        return station
 
     def _start(self, key: str, station: Station, process: int, log: Path) -> None:
         begin = time.perf_counter()

@@ -146,8 +146,8 @@ class Calibration:
     images: int = 64
     """How many; of a folder that holds fewer, all."""
     seed: int = 1_000_003
-    """Of the choice among a folder's images, or of the generated ones: those of the reference have other seeds, and a
-    quantiser that has watched the images it is judged by would look better than it is."""
+    """Of the choice among a folder's images, or of the generated ones, never the reference's of that seed: a quantiser
+    that has watched the images it is judged by would look better than it is."""
     config: Mapping[str, JSON] = field(default_factory=dict, metadata=LATER)
     """Fields of the data config (`harness.preprocess.DataConfig`) in place of the backbone's own."""
 
@@ -379,7 +379,7 @@ class Opened:
 
 @dataclass(frozen=True)
 class OutputError:
-    """How far one output is from its reference. None: not defined, because the output holds NaN or infinity."""
+    """How far one output is from its reference. None: not defined, as the output holds NaN or infinity, or by `shapes`."""
 
     name: str
     finite: bool
@@ -391,6 +391,8 @@ class OutputError:
     """Share of inputs with the same largest class; None also for outputs that are not class scores."""
     median_rel_l2: float | None = None
     """The median of the single inputs' relative L2 errors; None also in records of before it was computed."""
+    shapes: str = ""
+    """That its shape is not the reference's, in words: nothing else was compared then."""
 
 
 @dataclass(frozen=True)

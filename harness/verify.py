@@ -42,11 +42,17 @@ DEFAULTS: Mapping[Precision, Tolerance] = {
 
 
 def compare(name: str, output: Array, reference: Array) -> OutputError:
-    """Errors of one output over all inputs; both arrays have the input's index first."""
+    """Errors of one output over all inputs; both arrays have the input's index first. One number is a batch of one.
+
+    Of arrays of different shapes nothing is compared: numpy would repeat the smaller one until they fit.
+    """
     import numpy as np
 
-    out = np.asarray(output, np.float64).reshape(len(output), -1)
-    ref = np.asarray(reference, np.float64).reshape(len(reference), -1)
+    if np.shape(output) != np.shape(reference):
+        told = f"its shape is {_shown(np.shape(output))}, the reference's {_shown(np.shape(reference))}"
+        return OutputError(name, True, rel_l2=None, cosine=None, max_abs=None, top1_agreement=None, shapes=told)
+    out, ref = (np.asarray(array, np.float64) for array in (output, reference))
+    out, ref = (array.reshape(len(array) if array.ndim else 1, -1) for array in (out, ref))
     if not np.isfinite(out).all():
         return OutputError(name, finite=False, rel_l2=None, cosine=None, max_abs=None, top1_agreement=None)
     size, ref_size = float(np.linalg.norm(out)), float(np.linalg.norm(ref))
@@ -61,6 +67,10 @@ def compare(name: str, output: Array, reference: Array) -> OutputError:
         top1_agreement=float((out.argmax(1) == ref.argmax(1)).mean()) if is_scores else None,
         median_rel_l2=_median_rel_l2(out, ref),
     )
+
+
+def _shown(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape)) or "that of one number"
 
 
 def _median_rel_l2(out: Array, ref: Array) -> float | None:
@@ -79,6 +89,8 @@ def judge(errors: tuple[OutputError, ...], tolerance: Tolerance, inputs: int, re
 
 
 def _fault(error: OutputError, tolerance: Tolerance) -> str:
+    if error.shapes:
+        return f"{error.name}: {error.shapes}"
     if not error.finite:
         return f"{error.name} holds NaN or infinity"
     if error.rel_l2 is None or not error.rel_l2 <= tolerance.rel_l2:

@@ -15,13 +15,17 @@ from harness.api import (
     Session,
     Setup,
 )
-from runtimes._openvino_layers import deciding, heavy_layers, layers_of, memory_format, times
+from runtimes._openvino_devices import CHOOSING
+from runtimes._openvino_layers import deciding, heavy_layers, layers_of, memory_format, of_last, times
 from runtimes._openvino_told import LOADED, loaded_from_cache, of_chosen, plain, readable, said
 
 if TYPE_CHECKING:
     from harness.api import Array
 
 _WARM = 3  # the first inferences also allocate
+_AVERAGING = ("CPU", "GPU")
+"""Devices whose counters are the mean over all inferences since compiling (CPU: measured with 2026.4; GPU: its plug-in's
+sources, `PerfCounter`); the NPU's are of the last one."""
 
 
 class OpenVinoSession(Session):
@@ -100,17 +104,37 @@ class OpenVinoSession(Session):
         )
 
     def profile(self, inferences: int) -> Sequence[ProfiledInference]:
-        """Layer times of a model compiled again with profiling on."""
-        compiled = self._again({"PERF_COUNT": True})
+        """Layer times of a model compiled again with profiling on: no inference but these is in its counters."""
+        compiled = self._again({"PERF_COUNT": True, **self._one_stream()})
         request, executed = compiled.create_infer_request(), layers_of(compiled)
-        device = ",".join(map(str, compiled.get_property("EXECUTION_DEVICES")))
-        found = []
-        for number in range(_WARM + inferences):
+        devices = [str(name) for name in compiled.get_property("EXECUTION_DEVICES")]
+        averaged = all(name.strip("()").startswith(_AVERAGING) for name in devices)
+        found: list[ProfiledInference] = []
+        before: dict[str, float] = {}
+        for number in range(1, _WARM + inferences + 1):
             request.infer(dict(self._inputs), share_inputs=True, share_outputs=True)
-            if number >= _WARM:
-                counters = request.get_profiling_info()
-                found.append(ProfiledInference(request.latency * 1e6, times(counters, executed, device)))
+            counters = request.get_profiling_info()
+            told = {counter.node_name: counter.real_time.total_seconds() * 1e9 for counter in counters}
+            own = of_last(told, before, number) if averaged else told
+            before = told
+            if number > _WARM:
+                found.append(
+                    ProfiledInference(request.latency * 1e6, times(counters, own, executed, ",".join(devices)))
+                )
         return found
+
+    def _one_stream(self) -> Mapping[str, Any]:
+        """What compiles for one stream of as many threads as each of the session's several has.
+
+        Each stream has counters of its own, and which one an inference ran in is not told; alone it runs in one anyway.
+        """
+        if self._setup.device.kind in CHOOSING or "NUM_STREAMS" not in readable(self._compiled):
+            return {}
+        streams = int(self._compiled.get_property("NUM_STREAMS"))
+        if streams <= 1:
+            return {}
+        threads = {"INFERENCE_NUM_THREADS": max(1, self._setup.threads // streams)}
+        return {"NUM_STREAMS": 1, **(threads if self._setup.device.kind == "cpu" else {})}
 
     def close(self) -> None:
         """Let go of the request and the model."""

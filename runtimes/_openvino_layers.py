@@ -43,16 +43,30 @@ def layers_of(compiled: Any) -> Mapping[str, Layer]:
     return found
 
 
-def times(counters: Sequence[Any], executed: Mapping[str, Layer], device: str) -> tuple[LayerTime, ...]:
-    """The layers that took time; OpenVINO tells no starts."""
+def of_last(averages_ns: Mapping[str, float], before_ns: Mapping[str, float], inferences: int) -> Mapping[str, float]:
+    """What each layer took in the last of so many inferences, from its average over them and that over all but the last.
+
+    Averages are whole microseconds, rounded down, so that a difference of sums is known to about as many microseconds as
+    there are inferences: to either side, which medians even out, and never below 0. What was not there before is as told.
+    """
+    return {
+        name: max(0.0, average + (inferences - 1) * (average - before_ns.get(name, average)))
+        for name, average in averages_ns.items()
+    }
+
+
+def times(
+    counters: Sequence[Any], own_ns: Mapping[str, float], executed: Mapping[str, Layer], device: str
+) -> tuple[LayerTime, ...]:
+    """The layers that took time, which is `own_ns` by name; OpenVINO tells no starts."""
     unknown = Layer("", "", "", "", ())
     return tuple(
         LayerTime(
-            counter.node_name, counter.node_type, time_ns, about.precision, device, None,
+            counter.node_name, counter.node_type, own_ns[counter.node_name], about.precision, device, None,
             counter.exec_type, about.made_from or (counter.node_name.removesuffix("/WithoutBiases"),),
         )
         for counter in counters
-        if (time_ns := counter.real_time.total_seconds() * 1e9) > 0
+        if own_ns[counter.node_name] > 0
         for about in [executed.get(counter.node_name, unknown)]
     )  # fmt: skip
 

@@ -137,12 +137,16 @@ def test_images_of_one_colour_each_are_refused(tmp_path: Path) -> None:
         calibration_images.make(_artifact(), BACKBONE, asked, calibration_images.choose(asked), tmp_path)
 
 
-def test_generated_images_are_not_those_that_outputs_are_compared_on(tmp_path: Path) -> None:
-    artifact = _artifact()
-    made = calibration_images.make(artifact, BACKBONE, Calibration(images=16), (), tmp_path)["input"]
+@pytest.mark.parametrize("asked", [Calibration(images=16), Calibration(images=16, seed=BACKBONE.seed)])
+@pytest.mark.parametrize("shape", [(), ("batch", 10)])
+def test_generated_images_are_never_those_that_outputs_are_compared_on(
+    tmp_path: Path, asked: Calibration, shape: tuple[int | str, ...]
+) -> None:
+    artifact = _artifact(*shape)
+    made = calibration_images.make(artifact, BACKBONE, asked, (), tmp_path)["input"]
     judged = reference.generated(artifact.inputs[0], artifact, BACKBONE, 8)
     assert not any(np.array_equal(image, other) for image in made for other in judged)
-    again = calibration_images.make(artifact, BACKBONE, Calibration(images=16), (), tmp_path)["input"]
+    again = calibration_images.make(artifact, BACKBONE, asked, (), tmp_path)["input"]
     np.testing.assert_array_equal(made, again)
 
 

@@ -193,3 +193,12 @@ def test_the_largest_error_of_an_element_can_be_limited() -> None:
     judged = verify.judge(errors, verify.tolerance_for("fp16", {"max_abs": 0.001}), 4, "x")
     assert judged.reason == "logits: an element is off by 0.01, over 0.001"
     assert judged.tolerance["max_abs"] == 0.001
+
+
+@pytest.mark.parametrize(("shape", "told"), [((8, 1), "8×1"), ((8, 1000, 1), "8×1000×1"), ((1000,), "1000")])
+def test_an_output_of_another_shape_is_never_stretched_to_the_references(shape: tuple[int, ...], told: str) -> None:
+    import numpy as np
+
+    error = verify.compare("logits", np.ones(shape), np.ones((8, 1000)))
+    judged = verify.judge((error,), verify.tolerance_for("int8"), 8, "x")
+    assert (judged.passed, judged.reason) == (False, f"logits: its shape is {told}, the reference's 8×1000")

@@ -11,6 +11,8 @@ from click.testing import CliRunner
 
 from harness import cache, codec, plan, run, spec, store
 from harness.cli import cli
+from harness.model import Artifact
+from harness.ready import Prepared, Ready
 from harness.record import Record, Roofline
 from harness.report import content, forms, text
 from harness.report import roofline as report
@@ -76,6 +78,21 @@ def test_only_what_was_measured_has_a_roofline() -> None:
     assert roofline.Limits().describe(measured) is measured
     unknown = roofline.Limits(reasons={measured.key: "no graph"}).describe(measured).roofline
     assert unknown == Roofline(unavailable="no graph")
+
+
+def test_a_cell_is_counted_in_a_graph_that_takes_its_batch() -> None:
+    any_batch, one, eight = (making.artifact(Path(str(n)), (n, 3, 4, 4)) for n in ("batch", 1, 8))
+    snapshot = replace(one, format="timm")
+
+    def chosen(*artifacts: Artifact) -> list[Artifact]:
+        batches = {"b1": 1, "b8": 8, "b4": 4}
+        cells = {key: replace(making.FAST, batch=batch) for key, batch in batches.items()}
+        ready = dict(zip(batches, (Ready(a, a, (), (), 0.0, steps=(a,)) for a in artifacts), strict=True))
+        return list(roofline._countable(cells, Prepared(ready)).values())
+
+    assert chosen(one, eight, any_batch) == [any_batch] * 3, "what all are counted in alike is preferred"
+    assert chosen(one, eight, one) == [one, eight, one], "for a batch that none takes, the reason is said of the first"
+    assert chosen(one, snapshot, one) == [one, snapshot, snapshot]
 
 
 def _measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: bool) -> tuple[list[str], tuple[Record, ...]]:

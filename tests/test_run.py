@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness import cache, codec, core_to_core, group, plan, run, spec, station, store
+from harness import cache, codec, core_to_core, group, plan, run, schedule, spec, station, store
 from harness.catalog import Catalog
 from harness.errors import StoreFailed
 from harness.launch import Worker
@@ -130,6 +130,32 @@ def test_every_kind_of_cell_becomes_a_record(tmp_path: Path) -> None:
     for record in records.values():
         assert bool(record.latency) == (record.outcome == "ok"), "a latency is published exactly where all went well"
         assert record.outcome == "ok" or record.reason
+
+
+def test_a_cell_that_is_lost_at_the_start_holds_no_memory_while_the_others_are_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workers: dict[str, Worker] = {}
+    worker_for, measure = station.worker_for, schedule.measure
+    alive: list[set[str]] = []
+
+    def kept(cell: Cell, log: Path) -> Worker:
+        name = str(cell.options.get("fault") or cell.options.get("claims") or cell.runtime)
+        workers[name] = worker_for(cell, log)
+        return workers[name]
+
+    def seen(*arguments: Any) -> None:
+        alive.append({name for name, worker in workers.items() if Path(f"/proc/{worker.pid}").exists()})
+        measure(*arguments)
+
+    monkeypatch.setattr(group, "worker_for", kept)
+    monkeypatch.setattr(schedule, "measure", seen)
+    lost = [_fake(fault="wrong"), _fake(fault="refuse"), _fake(claims="bf16")]
+    records = _carry_out(tmp_path, _plan(tmp_path, ["ort_cpu", *lost, _fake()]))
+    assert {name: record.outcome for name, record in records.items()} == {
+        "base": "ok", "wrong": "wrong_output", "refuse": "failed", "bf16": "failed", "works": "ok",
+    }  # fmt: skip
+    assert alive == [{"ort_cpu", "fake"}]
 
 
 def test_records_say_how_the_machine_was_and_what_loading_took(tmp_path: Path) -> None:

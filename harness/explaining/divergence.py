@@ -151,12 +151,13 @@ class _Side:
         self.tensors = tuple(tensor for tensor in self.tensors if tensor.name in floats)
 
     def learn_shapes(self, feed: Mapping[str, Array]) -> None:
-        """Run once, some tensors at a time, and keep their shapes."""
+        """Run once, some tensors at a time, and keep their shapes. Of a tensor without elements nothing can differ."""
         shapes: dict[str, tuple[int, ...]] = {}
         for start in range(0, len(self.tensors), _AT_ONCE):
             names = [tensor.name for tensor in self.tensors[start : start + _AT_ONCE]]
             shapes |= {name: array.shape for name, array in self.run(feed, names).items()}
-        self.tensors = tuple(replace(tensor, shape=shapes[tensor.name]) for tensor in self.tensors)
+        shaped = (replace(tensor, shape=shapes[tensor.name]) for tensor in self.tensors)
+        self.tensors = tuple(tensor for tensor in shaped if 0 not in tensor.shape)
 
     def run(self, feed: Mapping[str, Array], names: Sequence[str]) -> Mapping[str, Array]:
         """The named tensors. Raises `SourceInvalid`."""

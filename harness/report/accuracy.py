@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from harness.accuracy.record import Accuracy, ClassShare
 from harness.record import Interval
+from harness.report import naming
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -60,7 +61,7 @@ def verdict(record: Accuracy) -> str:
 
 def line(record: Accuracy) -> str:
     """One cell in a log."""
-    name = f"{record.cell.backbone.name} {record.cell.title}"
+    name = f"{naming.of(record.cell.backbone)} {record.cell.title}"
     if record.top1 is None:
         return f"{name}: {record.outcome.replace('_', ' ')}: {record.reason}"
     return f"{name}: top-1 {percent(record.top1, _images(record))} %" + (
@@ -110,7 +111,7 @@ def title(records: Sequence[Accuracy]) -> str:
     weights = backbone.weights.rpartition("/")[2]
     data = next((record.data for record in records if record.data), None)
     asked = f" · {data.images:,} images, {data.classes:,} classes" if data else ""
-    return f"{backbone.name} · {weights} weights{asked}"
+    return f"{naming.of(backbone)} · {weights} weights{asked}"
 
 
 def row(record: Accuracy) -> tuple[str, ...]:
@@ -137,7 +138,7 @@ def remarks(records: Sequence[Accuracy]) -> list[str]:
     """Failures with their reasons, and what the findings say."""
     said = []
     for record in records:
-        name = f"{record.cell.backbone.name} {record.cell.title}"
+        name = f"{naming.of(record.cell.backbone)} {record.cell.title}"
         if record.outcome != "ok":
             said.append(
                 f"{name}: {record.outcome.replace('_', ' ')}: {record.reason}"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness import builds, codec
+from harness.model import Backbone
 from harness.record import Record, Run
+from harness.report import naming
 from harness.units import show_bytes, show_ms, show_seconds
 
 HEADERS = (
@@ -33,12 +35,20 @@ def rows(records: Sequence[Record]) -> list[tuple[str, ...]]:
 
     A backbone's cells stand together, and what was refused before measuring comes last among them.
     """
-    places = {name: i for i, name in enumerate(dict.fromkeys(record.cell.backbone.name for record in records))}
-    ordered = sorted(records, key=lambda r: (places[r.cell.backbone.name], r.outcome == "unsupported"))
-    return [_row(record) for record in ordered]
+    names = called(records)
+    places = {backbone: i for i, backbone in enumerate(names)}
+    ordered = sorted(records, key=lambda r: (places[r.cell.backbone], r.outcome == "unsupported"))
+    return [_row(record, names[record.cell.backbone]) for record in ordered]
 
 
-def _row(record: Record) -> tuple[str, ...]:
+def called(records: Iterable[Record]) -> Mapping[Backbone, str]:
+    """What the backbones of these records are called, in the order in which they first come."""
+    backbones = list(dict.fromkeys(record.cell.backbone for record in records))
+    names = naming.names(backbones)
+    return {backbone: names[backbone] for backbone in backbones}
+
+
+def _row(record: Record, name: str) -> tuple[str, ...]:
     cell = record.cell
     runtime = cell.runtime + "".join(f" {k}={v}" for k, v in sorted(cell.options.items()))
     runtime += "".join(
@@ -48,7 +58,7 @@ def _row(record: Record) -> tuple[str, ...]:
         runtime += f" ({cell.device})"
     if cell.label:
         runtime += f" [{cell.label}]"
-    head = (cell.backbone.name, runtime, cell.precision, str(cell.batch))
+    head = (name, runtime, cell.precision, str(cell.batch))
     if record.outcome != "ok":
         return (*head, *("–",) * (len(HEADERS) - len(head) - 1), record.outcome.replace("_", " "))
     return (*head, *_figures(record), record.trust or "–")
@@ -115,20 +125,26 @@ def _accuracies(records: Sequence[Record]) -> list[str]:
 
 def refusals(refused: Iterable[Record]) -> Iterator[str]:
     """What could not be measured and why, a line per cause: a runtime refuses a precision to every backbone alike."""
+    refused = list(refused)
+    yield from _refusals(refused, called(refused))
+
+
+def _refusals(refused: Iterable[Record], names_of: Mapping[Backbone, str]) -> Iterator[str]:
     backbones: dict[str, list[str]] = {}
     for record in refused:
         hint = f" → {record.hint}" if record.hint else ""
         said = f"{record.cell.title}: {record.outcome}: {record.reason}{hint}"
-        backbones.setdefault(said, []).append(record.cell.backbone.name)
+        backbones.setdefault(said, []).append(names_of[record.cell.backbone])
     for said, names in backbones.items():
         yield f"{', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''} {said}"
 
 
 def remarks(records: Sequence[Record]) -> list[str]:
     """What a reader must know beside the table: failures with their reasons, and why a cell is not trusted."""
-    said = list(refusals(record for record in records if record.outcome == "unsupported"))
+    names = called(records)
+    said = list(_refusals((record for record in records if record.outcome == "unsupported"), names))
     for record in records:
-        name = f"{record.cell.backbone.name} {record.cell.title}"
+        name = f"{names[record.cell.backbone]} {record.cell.title}"
         if record.outcome not in ("ok", "unsupported"):
             hint = f" → {record.hint}" if record.hint else ""
             said.append(f"{name}: {record.outcome.replace('_', ' ')}: {record.reason}{hint}")

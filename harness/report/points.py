@@ -11,8 +11,9 @@ from harness.deciding import evidence
 from harness.deciding.evidence import Accuracy, Evidence
 from harness.deciding.figures import unusable
 from harness.deciding.pareto import Direction, front
+from harness.model import Backbone
 from harness.record import Interval, Record, Roofline, Run
-from harness.report.content import Reported
+from harness.report.content import Reported, called
 from harness.units import show_ms
 
 RECOMPUTED = 500
@@ -125,12 +126,13 @@ def of(reported: Sequence[Reported], folders: Sequence[Path] = ()) -> tuple[Poin
     With the runs' `folders`, intervals that records of older versions lack are computed from the raw samples, as long as
     there are no more than `RECOMPUTED` cells.
     """
+    names = called(record for one in reported for record in one.records)
     again = len(folders) == len(reported) and sum(len(one.records) for one in reported) <= RECOMPUTED
     found = [
         point
         for number, one in enumerate(reported)
         for point in _of_run(
-            number, one, evidence.of_run(folders[number], one.run, one.records) if again else _gathered(one)
+            number, one, evidence.of_run(folders[number], one.run, one.records) if again else _gathered(one), names
         )
     ]
     return _distinct(_distinct(found, lambda p: f"run {p.folder + 1}"), lambda p: p.key[:6])
@@ -178,13 +180,15 @@ def _gathered(one: Reported) -> Sequence[Evidence]:
     return evidence.gather(one.run, one.records)
 
 
-def _of_run(number: int, one: Reported, known: Iterable[Evidence]) -> Iterable[Point]:
+def _of_run(number: int, one: Reported, known: Iterable[Evidence], names: Mapping[Backbone, str]) -> Iterable[Point]:
     machine = _machine(one.run)
     by_key = {item.record.key: item for item in known}
-    return (_point(number, machine, record, by_key.get(record.key)) for record in one.records)
+    return (
+        _point(number, machine, names[record.cell.backbone], record, by_key.get(record.key)) for record in one.records
+    )
 
 
-def _point(number: int, machine: str, record: Record, known: Evidence | None) -> Point:
+def _point(number: int, machine: str, backbone: str, record: Record, known: Evidence | None) -> Point:
     record = known.record if known else record
     accuracy = known.accuracy if known else evidence.UNKNOWN
     cell, compute, end = record.cell, record.latency.get("compute"), record.latency.get("end_to_end")
@@ -193,7 +197,7 @@ def _point(number: int, machine: str, record: Record, known: Evidence | None) ->
     percentiles = compute.percentiles_ns if compute else {}
     return Point(
         machine=machine, id=f"{number}-{record.key}", folder=number, key=record.key, group=record.group,
-        context=f"{machine} · batch {cell.batch}", backbone=_backbone(record),
+        context=f"{machine} · batch {cell.batch}", backbone=backbone,
         variant=cell.title.replace(f" b{cell.batch}", "" if cell.batch == 1 else f" b{cell.batch}", 1),
         runtime=cell.runtime, precision=cell.precision, batch=cell.batch, device=cell.device,
         verdict=(record.trust or "ok") if ok else record.outcome.replace("_", " "), why=_why(record),
@@ -224,14 +228,6 @@ def _range(accuracy: Accuracy) -> tuple[float, float] | None:
 
 def _ms(ns: float | None) -> float | None:
     return None if ns is None else ns / 1e6
-
-
-def _backbone(record: Record) -> str:
-    """The name, with what else distinguishes two groups of one name."""
-    backbone = record.cell.backbone
-    parts = [backbone.name, f"{backbone.input_size} px" if backbone.input_size else ""]
-    parts.append("features" if backbone.features_only else "")
-    return " ".join(part for part in parts if part)
 
 
 def _why(record: Record) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from harness.errors import MissingLibrary, PlanInvalid
 from harness.explaining import layers
 from harness.explaining.profiling import Profiled
+from harness.report import naming
 from harness.whole_file import whole
 
 FORMATS = (".png", ".svg", ".pdf", ".html", ".json")
@@ -41,7 +42,9 @@ def chart(profiled: Profiled) -> Any:
     """An Altair chart."""
     import altair as alt
 
-    rows = [row for profile in profiled.profiles for row in _rows(profile)]
+    names = naming.names(profile.cell.backbone for profile in profiled.profiles)
+    titles = [f"{names[profile.cell.backbone]} {profile.cell.title}" for profile in profiled.profiles]
+    rows = [row for title, profile in zip(titles, profiled.profiles, strict=True) for row in _rows(title, profile)]
     groups = list(dict.fromkeys(row["group"] for row in rows if row["group"] != layers.UNATTRIBUTED))
     domain = [*groups, layers.UNATTRIBUTED]
     colours = [*(_COLOURS[i % len(_COLOURS)] for i in range(len(groups))), _GREY]
@@ -67,7 +70,7 @@ def chart(profiled: Profiled) -> Any:
             ],
         )
     )  # fmt: skip
-    measured = [{"cell": _title(one), "ms": one.latency_ns / 1e6} for one in profiled.profiles]
+    measured = [{"cell": t, "ms": one.latency_ns / 1e6} for t, one in zip(titles, profiled.profiles, strict=True)]
     ticks = (
         alt.Chart(alt.Data(values=measured))
         .mark_tick(color="black", thickness=3, size=34)
@@ -76,12 +79,7 @@ def chart(profiled: Profiled) -> Any:
     return (bars + ticks).properties(width=620, height={"step": 40})
 
 
-def _title(profile: layers.Profile) -> str:
-    return f"{profile.cell.backbone.name} {profile.cell.title}"
-
-
-def _rows(profile: layers.Profile) -> list[dict[str, Any]]:
-    cell = _title(profile)
+def _rows(cell: str, profile: layers.Profile) -> list[dict[str, Any]]:
     sums: dict[str, tuple[int, float]] = {}
     for total in layers.totals(profile, lambda layer: layer.group):
         number, time_ns = sums.get(total.name, (0, 0.0))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from harness.explaining import layers
 from harness.explaining.layers import Difference, Gap, Profile
 from harness.explaining.profiling import Profiled, by_key
+from harness.report import naming
 from harness.units import show_ms
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def show(console: Console, profiled: Profiled, top: int) -> None:
         if one.parts:
             console.print(gap(one, known, one.parts[: max(top, 8)], "parts of the backbone"))
     for failure in profiled.failures:
-        text = f"• {failure.cell.backbone.name} {failure.cell.title}: {failure.reason}"
+        text = f"• {naming.of(failure.cell.backbone)} {failure.cell.title}: {failure.reason}"
         console.print(text + (f" ({failure.hint})" if failure.hint else ""), style="red", markup=False, highlight=False)
 
 
@@ -62,7 +63,7 @@ def overview(profiles: Sequence[Profile]) -> Table:
     drawn = _table("Profile", [("cell", False), *((header, True) for header in headers)], folded=("cell",))
     for one in profiles:
         _row(drawn,
-            f"{one.cell.backbone.name} {one.cell.title}", show_ms(one.latency_ns), show_ms(one.profiled_ns),
+            f"{naming.of(one.cell.backbone)} {one.cell.title}", show_ms(one.latency_ns), show_ms(one.profiled_ns),
             f"{one.overhead:+.0%}", show_ms(one.layers_ns),
             f"{_signed(one.unattributed_ns)} ({one.unattributed_ns / one.latency_ns:+.0%})", show_ms(one.inserted_ns),
             f"{one.mapped:.0%}" if one.mapped else "–",
@@ -95,7 +96,7 @@ def legend(profiles: Sequence[Profile]) -> list[str]:
 def operators(profile: Profile, top: int) -> Table:
     """Share of time per operator type and precision."""
     drawn = _table(
-        f"{profile.cell.backbone.name} {profile.cell.title}: operators",
+        f"{naming.of(profile.cell.backbone)} {profile.cell.title}: operators",
         [("operator", False), ("precision", False), ("layers", True), ("ms", True), ("share", True), ("", False)],
     )
     rows = layers.totals(profile, lambda layer: layer.kind)
@@ -121,7 +122,7 @@ def operators(profile: Profile, top: int) -> Table:
 def slowest(profile: Profile, top: int) -> Table:
     """The layers that take longest."""
     drawn = _table(
-        f"{profile.cell.backbone.name} {profile.cell.title}: slowest layers",
+        f"{naming.of(profile.cell.backbone)} {profile.cell.title}: slowest layers",
         [("layer", False), ("operator", False), ("kernel", False), ("ONNX nodes", False), ("ms", True), ("range", True),
          ("share", True)],
         folded=("layer", "kernel", "ONNX nodes"),
@@ -141,7 +142,7 @@ def gap(one: Gap, known: Mapping[str, Profile], rows: Sequence[Difference], what
     whole = one.second_ns - one.first_ns
     names = [cell.runtime if first.runtime != second.runtime else cell.title for cell in (first, second)]
     drawn = _table(
-        f"{first.backbone.name}: {second.title} against {first.title}, {_signed(whole)} ms, by {what}",
+        f"{naming.of(first.backbone)}: {second.title} against {first.title}, {_signed(whole)} ms, by {what}",
         [("", False), *((f"{name} ms", True) for name in names), ("difference ms", True), ("of the gap", True)],
     )
     for row in rows:

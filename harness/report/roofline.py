@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from harness.record import Record, Roofline
-from harness.report.content import Reported
+from harness.report.content import Reported, called
 from harness.report.forms import escape, line
 from harness.units import show_bytes, show_ms
 
@@ -24,14 +24,19 @@ _LESSER = ("GB/s", "batch", "must move", "GFLOP", "precision", "FLOP/byte", "att
 
 def rows(records: Sequence[Record]) -> list[tuple[str, ...]]:
     """One row of words per cell that has a roofline, in the order of `HEADERS`."""
-    return [_row(record, record.roofline) for record in records if record.roofline and record.roofline.flops]
+    names = called(records)
+    return [
+        _row(names[record.cell.backbone], record, record.roofline)
+        for record in records
+        if record.roofline and record.roofline.flops
+    ]
 
 
-def _row(record: Record, found: Roofline) -> tuple[str, ...]:
+def _row(name: str, record: Record, found: Roofline) -> tuple[str, ...]:
     cell, compute = record.cell, record.latency["compute"]
     runtime = cell.runtime + "".join(f" {k}={v}" for k, v in sorted(cell.options.items()))
     label = f" [{cell.label}]" if cell.label else ""
-    return (cell.backbone.name, runtime + label, cell.precision, str(cell.batch), *figures(found, compute.median_ns))
+    return (name, runtime + label, cell.precision, str(cell.batch), *figures(found, compute.median_ns))
 
 
 def figures(found: Roofline, median_ns: float) -> tuple[str, ...]:

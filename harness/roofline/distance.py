@@ -60,7 +60,7 @@ def find(cells: Mapping[str, Cell], prepared: Prepared, memo: Memo, logs: Path, 
                 continue
             try:
                 size = cell.backbone.input_size
-                costs[key] = counter.count(graphs[cell.backbone], cell.batch, size, cell.precision)
+                costs[key] = counter.count(graphs[key], cell.batch, size, cell.precision)
             except BackbenchError as error:
                 reasons[key] = error.message
     places = {key: Place.of(cells[key]) for key in costs}
@@ -68,16 +68,25 @@ def find(cells: Mapping[str, Cell], prepared: Prepared, memo: Memo, logs: Path, 
     return Limits(costs, {key: found[place] for key, place in places.items()}, reasons)
 
 
-def _countable(cells: Mapping[str, Cell], prepared: Prepared) -> Mapping[Backbone, Artifact]:
-    """What each backbone is counted in: the ONNX artifact of any of its cells, else the snapshot that one of them opens."""
-    found: dict[Backbone, Artifact] = {}
+def _countable(cells: Mapping[str, Cell], prepared: Prepared) -> Mapping[str, Artifact]:
+    """What each cell is counted in, of what the cells of its backbone were made from: all in one graph where one fits all."""
+    offered: dict[Backbone, list[Artifact]] = {}
     for key, ready in prepared.ready.items():
-        backbone = cells[key].backbone
-        graph = next((artifact for artifact in ready.steps if artifact.format == "onnx"), None)
-        if graph is not None and found.get(backbone, ready.artifact).format != "onnx":
-            found[backbone] = graph
-        found.setdefault(backbone, ready.artifact)
-    return found
+        graph = next((artifact for artifact in ready.steps if artifact.format == "onnx"), ready.artifact)
+        offered.setdefault(cells[key].backbone, []).append(graph)
+    return {key: min(offered[cells[key].backbone], key=_unfit(cells[key].batch)) for key in prepared.ready}
+
+
+def _unfit(batch: int) -> Callable[[Artifact], int]:
+    """How badly an artifact serves to count at `batch`: best is an ONNX graph of any batch, worst one that takes another."""
+
+    def rank(artifact: Artifact) -> int:
+        if artifact.format != "onnx":
+            return 2
+        fixed = next((size for spec in artifact.inputs for size in spec.shape[:1]), "")
+        return 0 if isinstance(fixed, str) else 1 if fixed == batch else 3
+
+    return rank
 
 
 class Counter:

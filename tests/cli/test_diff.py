@@ -184,6 +184,23 @@ def test_a_tensor_of_the_same_place_but_another_meaning_is_doubted(tmp_path: Pat
     assert (doubted.other, doubted.doubtful, found.culprit) == ("conv_a", True, None)
 
 
+def test_a_scalar_is_compared_and_a_tensor_without_elements_is_left_out(tmp_path: Path) -> None:
+    weight = np.ones((4, 3, 3, 3), np.float32)
+    nodes = [
+        ("conv", "Conv", ["x", "w"]), ("one", "Identity", ["scalar"]), ("none", "Identity", ["empty"]),
+        ("rowless", "Identity", ["no_rows"]), ("scaled", "Mul", ["conv", "one"]),
+    ]  # fmt: skip
+    first, second = tmp_path / "first.onnx", tmp_path / "second.onnx"
+    for file, factor in ((first, 1.0), (second, 2.0)):
+        given = {"scalar": np.array(factor, np.float32), "empty": np.zeros(0, np.float32)}
+        _save(file, nodes, {"w": weight, **given, "no_rows": np.zeros((2, 0), np.float32)})
+    found = divergence.compare(first, second, None, 8, None)
+    errors = {row.tensor: row.rel_l2 for row in found.rows}
+    assert errors == {"conv": 0.0, "one": 1.0, "scaled": 1.0, "y": 1.0}
+    assert found.culprit == 1 and found.rows[1].shape == ()
+    assert found.only_first == found.only_second == 0
+
+
 def _save(path: Path, nodes: Sequence[tuple[str, str, list[str]]], weights: dict[str, Any]) -> None:
     """The nodes in a row, then a Relu to the output `y`."""
     made = [helper.make_node(kind, inputs, [name]) for name, kind, inputs in nodes]

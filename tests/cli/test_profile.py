@@ -143,6 +143,16 @@ def test_what_to_beware_of_is_said() -> None:
     assert "torch_eager fp32:" not in said
 
 
+def test_one_backbone_in_two_sizes_is_two_bars() -> None:
+    from harness.report import profile_chart
+
+    small, other = _made(100_000.0, 50_000.0).profiles
+    large = replace(small, cell=replace(small.cell, backbone=replace(small.cell.backbone, input_size=384)))
+    drawn = profile_chart.chart(conclude((small, large, other))).to_dict()
+    shown = [value["cell"].partition(" torch")[0] for value in drawn["layer"][1]["data"]["values"]]
+    assert shown[:2] == ["resnet50", "resnet50 384 px"]
+
+
 def test_a_name_with_brackets_is_shown_as_it_is() -> None:
     import io
 

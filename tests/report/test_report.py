@@ -10,9 +10,9 @@ import pandas as pd
 from rich.console import Console
 
 from harness import results
-from harness.model import Attempt, Group
+from harness.model import Attempt, Backbone, Group
 from harness.record import ArtifactNote, Finding, Plan
-from harness.report import content, forms, text
+from harness.report import content, forms, points, text
 from tests import making
 
 FAILED = replace(
@@ -125,3 +125,24 @@ def test_what_was_refused_stands_last_among_its_backbone_and_is_said_once_for_al
     assert [row[-1] for row in rows[:2]] == ["trusted", "unsupported"]
     title = refused[0].cell.title
     assert content.remarks(records)[0] == f"a, b, c and 1 more {title}: unsupported: no kernels → add one"
+
+
+def test_backbones_that_differ_are_never_one_in_a_report() -> None:
+    one = making.BACKBONE
+    backbones = [
+        one, replace(one, input_size=384), replace(one, weights="pretrained"), replace(one, features_only=True),
+        Backbone("model", path="/data/a/model.onnx"), Backbone("model", path="/data/b/model.onnx"),
+        Backbone("vit"), Backbone("vit", seed=1),
+        Backbone("cnn", weights="/w/x/1.pth"), Backbone("cnn", weights="/w/y/1.pth"),
+    ]  # fmt: skip
+    names = [
+        "resnet50 (random)", "resnet50 384 px", "resnet50 (pretrained)", "resnet50 features", "model (a/model.onnx)",
+        "model (b/model.onnx)", "vit (seed 0)", "vit (seed 1)", "cnn (x/1.pth)", "cnn (y/1.pth)",
+    ]  # fmt: skip
+    records = tuple(making.record(replace(making.FAST, backbone=backbone)) for backbone in backbones)
+    reported = content.Reported(making.run(), records)
+    assert [row[0] for row in content.rows(records)] == names
+    assert [point.backbone for point in points.of([reported])] == names
+    warm = Finding("x", "caution", "it was warm", "cool it")
+    doubted = content.remarks([replace(record, findings=(warm,)) for record in records])
+    assert [remark.partition(f" {records[0].cell.title}")[0] for remark in doubted] == names

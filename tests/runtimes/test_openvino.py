@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -225,6 +227,90 @@ def test_the_profile_names_layers(tmp_path: Path) -> None:
     assert (conv.precision, conv.device) == ("f32", "CPU") and conv.time_ns > 0
     assert conv.nodes and conv.kernel
     assert sum(layer.time_ns for layer in layers) <= inferences[-1].latency_ns * 2
+
+
+def test_counters_of_the_cpu_are_averages_over_all_inferences_of_a_compiled_model() -> None:
+    """What the profile takes apart: a library that told the last inference alone would need no such thing."""
+    from openvino import opset13
+
+    x = opset13.parameter([-1, 256], np.float32)
+    weights = opset13.constant(np.ones((256, 256), np.float32))
+    model = openvino.Model([opset13.matmul(x, weights, False, False)], [x])
+    compiled = openvino.Core().compile_model(model, "CPU", {"PERF_COUNT": True, "NUM_STREAMS": 1})
+    told = []
+    for rows in (20_000, 1, 1, 1):
+        request = compiled.create_infer_request()
+        request.infer([np.ones((rows, 256), np.float32)])
+        told.append(sum(counter.real_time.total_seconds() for counter in request.get_profiling_info()))
+    assert all(number * average > 0.9 * told[0] for number, average in enumerate(told, 1))
+
+
+def test_the_time_of_the_last_inference_is_what_it_adds_to_the_sum() -> None:
+    from runtimes._openvino_layers import of_last
+
+    taken = ({"a": 16676e3, "b": 0.0}, {"a": 20e3, "b": 8e3}, {"a": 28e3, "b": 4e3})  # the first also allocates
+    before: dict[str, float] = {}
+    sums = dict.fromkeys(taken[0], 0.0)
+    for number, own in enumerate(taken, 1):
+        sums = {name: sums[name] + own[name] for name in sums}
+        told = {name: whole / number for name, whole in sums.items()}
+        assert of_last(told, before, number) == pytest.approx(own, abs=1e-6)
+        before = told
+    assert of_last({"a": 3e3, "new": 5e3}, {"a": 4e3}, 9) == {"a": 0.0, "new": 5e3}, "rounding never makes it negative"
+
+
+class Scripted:
+    """A compiled model and its request: the first inference takes 1 ms, all others 7 µs, of which averages are told."""
+
+    latency, ran = 1.0, 0
+
+    def __init__(self, device: str, streams: int = 1) -> None:
+        self.properties = {
+            "EXECUTION_DEVICES": [device],
+            "NUM_STREAMS": streams,
+            "SUPPORTED_PROPERTIES": ["NUM_STREAMS"],
+        }
+
+    def get_property(self, name: str) -> Any:
+        return self.properties[name]
+
+    def get_runtime_model(self) -> Any:
+        x = openvino.opset13.parameter([1])
+        return openvino.Model([x], [x])
+
+    def create_infer_request(self) -> Scripted:
+        return self
+
+    def infer(self, *_: object, **__: object) -> None:
+        self.ran += 1
+
+    def get_profiling_info(self) -> list[SimpleNamespace]:
+        time = SimpleNamespace(total_seconds=lambda: (1000 + 7 * (self.ran - 1)) / self.ran / 1e6)
+        return [SimpleNamespace(node_name="conv", node_type="Convolution", exec_type="jit", real_time=time)]
+
+
+@pytest.mark.parametrize(("device", "ns"), [("CPU", (7000, 7000)), ("GPU.0", (7000, 7000)), ("NPU", (255250, 205600))])
+def test_the_profile_has_no_part_of_the_warm_up_in_it(tmp_path: Path, device: str, ns: tuple[int, int]) -> None:
+    session: Any = opened("openvino", conv_onnx(tmp_path / "x.onnx"))
+    session._again = lambda _: Scripted(device)
+    found = [layer.time_ns for inference in session.profile(2) for layer in inference.layers]
+    assert found == pytest.approx(ns), "of the NPU, whose counters are of the last inference, they are as told"
+
+
+def test_a_session_of_several_streams_is_profiled_in_one_of_them(tmp_path: Path) -> None:
+    session: Any = opened("openvino", conv_onnx(tmp_path / "x.onnx"))
+    again, asked = session._again, list[Any]()
+
+    def compile_with(more: Any) -> Any:
+        asked.append(more)
+        return again(more)
+
+    session._again = compile_with
+    infer(session, images())
+    for streams in (1, 2):
+        session._compiled = Scripted("CPU", streams)
+        assert len(session.profile(1)) == 1
+    assert asked == [{"PERF_COUNT": True}, {"PERF_COUNT": True, "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": 1}]
 
 
 @pytest.mark.parametrize(
