@@ -130,15 +130,17 @@ def test_a_wildcard_is_judged_cell_by_cell(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "asked", ["batch: 2", "precision: bf16", "threads: 1", "device: cuda", "weights: pretrained", "input_size: 160"]
-)
-def test_another_cell_is_not_the_one_that_is_meant(tmp_path: Path, asked: str) -> None:
+    ("asked", "option"),
+    [("batch: 2", "--batch 2"), ("precision: bf16", "--precision bf16"), ("threads: 1", "--threads 1"),
+     ("device: cuda", "--device cuda:0"), ("weights: pretrained", "--weights pretrained"),
+     ("input_size: 160", "--input-size 160"), ("options: {spinning: false}", "-o ort_cpu.spinning=false")],
+)  # fmt: skip
+def test_another_cell_is_not_the_one_that_is_meant(tmp_path: Path, asked: str, option: str) -> None:
     wanted = _one(tmp_path, f"{{backbone: resnet50, runtime: ort_cpu, {asked}, limits: {{latency: 5ms}}}}")
     (check,) = targets.check(wanted, [deciding.evidence()])
     assert check.verdict.result == "INCONCLUSIVE"
     assert "no cell of the run is resnet50 ort_cpu" in check.verdict.said
-    assert "backbench run -m resnet50 -r ort_cpu" in str(check.verdict.decide)
-    assert asked != "device: cuda" or str(check.verdict.decide).endswith("--device cuda:0"), "which a run can be given"
+    assert str(check.verdict.decide) == f"backbench run -m resnet50 -r ort_cpu {option}", "which measures it"
 
 
 def test_options_are_those_that_differ_from_the_runtime_s_defaults(tmp_path: Path) -> None:

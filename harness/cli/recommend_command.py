@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from harness.cli import again
+from harness import again
 from harness.cli.exits import FAILED, UNDECIDED, VerdictCommand, warn_unfinished
 from harness.cli.matrix import Quantity
 from harness.cli.output import form_of

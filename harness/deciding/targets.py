@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import device_names, plan, registry, spec
+from harness import again, device_names, plan, registry, spec
 from harness.deciding.evidence import Evidence
 from harness.deciding.figures import Decide
 from harness.deciding.limits import Limit, Result, Verdict, judge
 from harness.deciding.targets_file import Target, Targets, TargetSpec
-from harness.model import Cell
+from harness.model import Backbone, Cell
 from harness.record import Plan
 
 _NEEDS_BASELINE = ("speedup", "accuracy_drop")
@@ -82,11 +83,12 @@ def _near(target: Target, evidence: Sequence[Evidence]) -> str:
 
 def _measure(target: Target) -> Decide:
     asked = target.asked
-    words = ["backbench run -m", asked.backbone, "-r", asked.runtime]
-    words += ["--precision", asked.precision] if asked.precision != "fp32" else []
-    words += ["--batch", str(asked.batch)] if asked.batch != 1 else []
-    words += ["--device", device_names.numbered(asked.device)] if asked.device != "cpu" else []
-    return Decide(advice=" ".join(words))
+    backbone = Backbone(asked.backbone, weights=asked.weights or "random", input_size=asked.input_size or 0)
+    cell = Cell(
+        backbone, asked.runtime, asked.precision, asked.batch, device_names.numbered(asked.device), asked.threads or 0,
+        _differing(asked),
+    )  # fmt: skip
+    return Decide(advice=shlex.join(["backbench", "run", *again.options([cell])]))
 
 
 def overall(checks: Sequence[Check]) -> Result:
