@@ -47,7 +47,8 @@ def test_a_dry_run_on_each_jetpack(tmp_path: Path, release: int, jetpack: int) -
     root = unfold(tmp_path, ORIN)
     write(root, "/etc/nv_tegra_release", f"# R{release} (release), REVISION: 4.1, GCID: 1, BOARD: generic")
     write(root, "/proc/swaps", "Filename Type Size\n/dev/zram0 partition 1")
-    done = run(EDGE / "jetson", "--dry-run", root=root)
+    shutil.copytree(SCRIPTS, tmp_path / "clone" / "scripts")  # without a .venv, which this repository may have
+    done = run(tmp_path / "clone" / "scripts" / "edge" / "jetson", "--dry-run", root=root)
     assert done.returncode == 0, done.stderr
     assert f"JetPack {jetpack} (L4T {release}.4.1)" in done.stdout
     told = commands(done)
