@@ -148,8 +148,8 @@ def of_memory(message: str) -> bool:
 
 
 _MEMORY = re.compile(
-    r"MemoryError|bad_alloc|can't allocate memory|cannot allocate memory|out of memory|Failed to allocate memory|"
-    r"std::length_error",
+    r"MemoryError|bad_alloc|can't allocate memory|cannot allocate memory|out of memory|std::length_error|"
+    r"Failed to allocate (\d+ bytes of )?memory",
     re.IGNORECASE,
 )
 

@@ -27,6 +27,7 @@ SAID = {
     ("ort_cpu", "onnxruntime cannot load the model: NOT_IMPLEMENTED : Could not find"): "runtime: unsupported",
     ("openvino", "OpenVINO cannot compile the model for CPU: x"): "runtime: does not open",
     ("openvino", "std::bad_alloc"): "memory",
+    ("openvino", "OpenVINO cannot compile the model for CPU: Failed to allocate 3573547008 bytes of memory"): "memory",
     ("openvino", "it was over its limit of time, and was killed"): "time",
     ("ort_cpu", "onnxruntime: Non-zero status code returned"): "runtime: does not run",
 }
