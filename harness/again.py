@@ -25,7 +25,7 @@ def options(cells: Sequence[Cell]) -> list[str]:
     for option, values in (
         ("--threads", [cell.threads for cell in cells]),
         ("--cpus", [cell.cpus for cell in cells]),
-        ("--weights", [cell.backbone.weights for cell in cells]),
+        ("--weights", [cell.backbone.weights for cell in cells if not cell.backbone.path]),  # a file has its own
         ("--input-size", [cell.backbone.input_size for cell in cells]),
         ("--calib", [cell.calibration.folder for cell in cells if cell.calibration is not None]),
     ):

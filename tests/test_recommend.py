@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from harness import again
 from harness.cli.exits import FAILED, UNDECIDED
 from harness.cli.recommend_command import _code, _deciding
 from harness.deciding.constraints import Constraint, Only, Within
@@ -12,7 +13,7 @@ from harness.deciding.evidence import Accuracy, Evidence
 from harness.deciding.explain import explain
 from harness.deciding.limits import Limit
 from harness.deciding.recommend import Question, Recommendation, recommend
-from harness.model import Backbone
+from harness.model import Backbone, Cell
 from harness.report.advice import headline
 from tests.deciding import evidence
 
@@ -204,3 +205,8 @@ def test_the_command_that_decides_measures_the_same_cells() -> None:
 
 
 PRETRAINED = Backbone("resnet50.a1_in1k", weights="pretrained", input_size=160)
+
+
+def test_an_onnx_file_is_measured_again_by_its_path_alone() -> None:
+    cell = Cell(Backbone("net", path="/models/net.onnx", weights="file"), "ort_cpu", threads=2)
+    assert again.options([cell]) == ["-m", "/models/net.onnx", "-r", "ort_cpu", "--threads", "2"]
