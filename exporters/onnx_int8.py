@@ -25,13 +25,14 @@ class OnnxInt8(Exporter):
         "method": "minmax", "percentile": 99.99, "per_channel": True, "activations": "uint8", "symmetric": False,
         "reduce_range": False, "operators": [], "exclude": [],
     }  # fmt: skip
+    words: ClassVar = {"method": tuple(METHODS), "activations": tuple(TYPES)}
 
     def export(self, source: Artifact, want: Request, folder: Path) -> Export:
         """Fold constants, infer shapes, watch the images, quantise. TensorRT needs `activations=int8 symmetric=true`."""
         from onnxruntime import quantization as ort
 
         options = want.options
-        method = _one_of(METHODS, "method", options["method"])
+        method = METHODS[str(options["method"])]
         images = Feed(calibration_inputs(want), want.batch)
         file = folder / "model.onnx"
         source_file, inference = prepared(source, folder)
@@ -47,7 +48,7 @@ class OnnxInt8(Exporter):
                 nodes_to_exclude=_names(options["exclude"]),
                 per_channel=options["per_channel"],
                 reduce_range=options["reduce_range"],
-                activation_type=getattr(ort.QuantType, _one_of(TYPES, "activations", options["activations"])),
+                activation_type=getattr(ort.QuantType, TYPES[str(options["activations"])]),
                 weight_type=ort.QuantType.QInt8,
                 calibrate_method=getattr(ort.CalibrationMethod, method),
                 extra_options=extra,
@@ -59,12 +60,6 @@ class OnnxInt8(Exporter):
             raise ExportFailed(f"onnxruntime's quantiser failed{where}: {first_line(error)}", hint) from error
         source_file.unlink()
         return _checked(onnx_export(file, want.batch, source), file, inference, 7 if options["reduce_range"] else 8)
-
-
-def _one_of(known: dict[str, str], name: str, given: object) -> str:
-    if given not in known:
-        raise ExportFailed(f"{name}={given!r} is none of {', '.join(known)}", "see: backbench list exporters onnx_int8")
-    return known[str(given)]
 
 
 def _names(given: Any) -> list[str]:

@@ -22,6 +22,7 @@ class OpenVinoInt8(Exporter):
     calibrated = ("int8",)
     needs: ClassVar = {"openvino": "openvino", "nncf": "nncf"}
     options: ClassVar = {"preset": "mixed", "fast_bias_correction": True, "exclude": []}
+    words: ClassVar = {"preset": PRESETS}
 
     def export(self, source: Artifact, want: Request, folder: Path) -> Export:
         """Watch the images one by one and quantise weights per channel; layers that cannot be stay in fp32."""
@@ -29,10 +30,6 @@ class OpenVinoInt8(Exporter):
         import openvino
 
         options = want.options
-        if options["preset"] not in PRESETS:
-            raise ExportFailed(
-                f"preset={options['preset']!r} is none of {', '.join(PRESETS)}", "see: backbench list exporters"
-            )
         inputs = calibration_inputs(want)
         size = want.batch or 1
         starts = range(0, len(next(iter(inputs.values()))) // size * size, size)

@@ -78,6 +78,8 @@ class Exporter(ABC):
     """Among exporters of one edge the lowest is tried first; the others are its fallbacks."""
     options: ClassVar[Mapping[str, JSON]] = {}
     """The options it knows, with their defaults; a value of another type than the default's is refused when planned."""
+    words: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """The words that an option takes, of those that take no others; another one is refused when planned."""
 
     def belongs_to(self, device: str) -> Mapping[str, JSON]:
         """What its artifacts are made for on that device, where they are not `portable`: part of their cache key."""
@@ -120,6 +122,8 @@ class Runtime(ABC):
     before the one whose loading is timed is opened."""
     options: ClassVar[Mapping[str, JSON]] = {}
     """The options it knows, with their defaults; a value of another type than the default's is refused when planned."""
+    words: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """The words that an option takes, of those that take no others; another one is refused when planned."""
 
     @abstractmethod
     def devices(self) -> Sequence[Device]:

@@ -18,7 +18,7 @@ def faults(spec: Spec) -> list[BackbenchError]:
     found: list[BackbenchError] = []
     for name, options in spec.exporters.items():
         try:
-            registry.check_options(name, registry.exporter_class(name).options, options)
+            registry.check_options(name, registry.exporter_class(name), options)
         except BackbenchError as error:
             found.append(error)
     try:

@@ -9,7 +9,7 @@ import importlib.util
 import inspect
 import json
 import pkgutil
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -86,30 +86,32 @@ def plugin(kind: Kind, name: str) -> Plugin:
     return plugins[name]
 
 
-def check_options(name: str, known: Mapping[str, Any], given: Mapping[str, Any], words: Collection[str] = ()) -> None:
-    """Raise `PlanInvalid` for an option that the plug-in `name` does not know, or a value unlike its default.
-
-    `words` are options that take a word beside what their default is of.
-    """
+def check_options(name: str, of: type[api.Exporter | api.Runtime], given: Mapping[str, Any]) -> None:
+    """Raise `PlanInvalid` for an option that the plug-in `name`, of the class `of`, does not know, or a value that it does
+    not take. An option that says how full a cache is has words for it beside true and false."""
+    known, filled = of.options, of.filled if issubclass(of, api.Runtime) else ()
     for option, value in given.items():
         if option not in known:
             hint = did_you_mean(option, known, f"it knows: {', '.join(known) or 'none'}")
             raise PlanInvalid(f"{name} has no option {option!r}", hint)
         takes = _unlike(known[option], value)
-        if takes and not (option in words and isinstance(value, str)):
+        if takes and not (option in filled and isinstance(value, str)):
             raise PlanInvalid(
                 f"{name}.{option} takes {takes}, not {value!r}", f"its default is {json.dumps(known[option])}"
             )
+        words = of.words.get(option)
+        if words and value not in words:
+            hint = did_you_mean(str(value), words, f"its default is {json.dumps(known[option])}")
+            raise PlanInvalid(f"{name}.{option} is one of {', '.join(words)}, not {value!r}", hint)
 
 
 def check_runtime_options(name: str, given: Mapping[str, Any]) -> None:
-    """The same of a runtime. An option that says how full a cache is has words for it beside true and false."""
-    runtime = runtime_class(name)
-    check_options(name, runtime.options, given, runtime.filled)
+    """The same of a runtime by its name."""
+    check_options(name, runtime_class(name), given)
 
 
 def _unlike(default: object, value: object) -> str:
-    """What an option with that default takes, where the value is none; a plug-in checks itself which words it knows."""
+    """What an option with that default takes, where the value is none."""
     if isinstance(default, bool):
         return "" if isinstance(value, bool) else "true or false"
     if isinstance(default, int):

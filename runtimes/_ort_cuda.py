@@ -28,6 +28,7 @@ from harness.api import (
     nvidia,
 )
 from runtimes._onnxruntime import OnnxRuntimeSession
+from runtimes._ort_open import LEVELS
 from runtimes._ort_profile import profiled
 from runtimes._ort_provider import CPU, CUDA, Providers, prove, require
 
@@ -44,19 +45,18 @@ OPTIONS: Mapping[str, JSON] = {
 NEEDS: Mapping[str, str] = {
     "onnxruntime": "onnxruntime-gpu[cuda,cudnn]", "cuda.core": "cuda-core>=1.0", "cuda.bindings": "cuda-bindings>=12.6",
 }  # fmt: skip
-_SEARCHES = ("EXHAUSTIVE", "HEURISTIC", "DEFAULT")
+WORDS: Mapping[str, tuple[str, ...]] = {
+    "graph_optimization": tuple(LEVELS), "cudnn_conv_algo_search": ("EXHAUSTIVE", "HEURISTIC", "DEFAULT"),
+}  # fmt: skip
 
 
 def cuda_options(setup: Setup, *, graph: bool) -> Mapping[str, str]:
-    """The CUDA provider's options, all that matter said outright. Raises `OpenFailed` for a search that is none."""
+    """The CUDA provider's options, all that matter said outright."""
     options = setup.options
-    search = str(options["cudnn_conv_algo_search"])
-    if search not in _SEARCHES:
-        raise OpenFailed(f"cudnn_conv_algo_search={search} is none of {', '.join(_SEARCHES)}", _LISTED)
     made = {
         "device_id": str(setup.device.index or 0),
         "use_tf32": _flag(setup.precision == "tf32"),  # on by default: a cell of fp32 would run in TF32
-        "cudnn_conv_algo_search": search,
+        "cudnn_conv_algo_search": str(options["cudnn_conv_algo_search"]),
         "cudnn_conv_use_max_workspace": _flag(options["cudnn_conv_use_max_workspace"]),
         "prefer_nhwc": _flag(options["prefer_nhwc"]),
         "do_copy_in_default_stream": "1",

@@ -10,6 +10,8 @@ from runtimes._openvino import OpenVinoSession
 from runtimes._openvino_devices import check_cache, check_capable, name_of, probe, properties
 from runtimes._openvino_told import said
 
+MODES = ("LATENCY", "THROUGHPUT", "CUMULATIVE_THROUGHPUT")
+"""OpenVINO's performance hints."""
 NO_TF32 = "TF32 is a mode of NVIDIA's tensor cores"
 _CHOOSES = "the device that is chosen may not have it: ask for that device"
 
@@ -45,6 +47,10 @@ class OpenVino(Runtime):
     options: ClassVar = {
         "hint": "LATENCY", "streams": 1, "pinning": True, "hyper_threading": False, "core_type": "ANY_CORE",
         "execution_mode": "PERFORMANCE", "precision_hint": "", "model_cache": False, "priorities": "",
+    }  # fmt: skip
+    words: ClassVar = {
+        "hint": MODES, "core_type": ("ANY_CORE", "PCORE_ONLY", "ECORE_ONLY"), "execution_mode": ("PERFORMANCE", "ACCURACY"),
+        "precision_hint": ("", "f32", "f16", "bf16"),
     }  # fmt: skip
 
     def devices(self) -> Sequence[Device]:

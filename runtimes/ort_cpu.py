@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from harness.api import Artifact, Device, Runtime, Session, Setup
 from runtimes._onnxruntime import OnnxRuntimeSession
+from runtimes._ort_open import LEVELS
 from runtimes._ort_provider import CPU, prove
 
 
@@ -24,6 +25,7 @@ class OrtCpu(Runtime):
     }  # fmt: skip
     needs: ClassVar = {"onnxruntime": "onnxruntime"}
     options: ClassVar = {"graph_optimization": "all", "spinning": True, "mem_pattern": True, "arena": True}
+    words: ClassVar = {"graph_optimization": tuple(LEVELS)}
 
     def devices(self) -> Sequence[Device]:
         """The host, where the provider runs a small model."""

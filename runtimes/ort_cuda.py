@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from harness.api import Artifact, Device, Runtime, Session, Setup
-from runtimes._ort_cuda import NEEDS, OPTIONS, CudaOrtSession, cuda_options, gpus
+from runtimes._ort_cuda import NEEDS, OPTIONS, WORDS, CudaOrtSession, cuda_options, gpus
 from runtimes._ort_provider import CPU, CUDA
 
 
@@ -24,6 +24,7 @@ class OrtCuda(Runtime):
     casts: ClassVar = {"tf32": "fp32"}
     needs: ClassVar = NEEDS
     options: ClassVar = OPTIONS
+    words: ClassVar = WORDS
 
     def devices(self) -> Sequence[Device]:
         """The GPUs on which the provider runs a small model."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from harness.api import Artifact, Device, Runtime, Session, Setup
+from runtimes._ort_open import LEVELS
 from runtimes._ort_openvino import OpenVinoOrtSession, reached
 
 _NO_TF32 = "TF32 is a mode of NVIDIA's tensor cores"
@@ -36,6 +37,7 @@ class OrtOpenVino(Runtime):
         "graph_optimization": "all", "spinning": True, "mem_pattern": True, "arena": True, "hint": "LATENCY", "streams": 1,
         "model_cache": False,
     }  # fmt: skip
+    words: ClassVar = {"graph_optimization": tuple(LEVELS), "hint": ("LATENCY", "THROUGHPUT", "CUMULATIVE_THROUGHPUT")}
 
     def devices(self) -> Sequence[Device]:
         """The devices that the plug-in lists and runs a small model on."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from harness.api import Artifact, Device, Runtime, Session, Setup
-from runtimes._ort_cuda import NEEDS, OPTIONS, gpus
+from runtimes._ort_cuda import NEEDS, OPTIONS, WORDS, gpus
 from runtimes._ort_provider import TENSORRT
 from runtimes._ort_tensorrt import TensorRtOrtSession
 
@@ -31,6 +31,7 @@ class OrtTensorRt(Runtime):
     options: ClassVar = {
         **OPTIONS, "engine_cache": False, "timing_cache": True, "profile": [], "workspace_mib": 0, "builder_level": 3,
     }  # fmt: skip
+    words: ClassVar = WORDS
 
     def devices(self) -> Sequence[Device]:
         """The GPUs on which the provider runs a small model."""

@@ -20,6 +20,7 @@ class TorchCompile(TorchRuntime):
     options: ClassVar = {
         "channels_last": False, "cudnn_benchmark": False, "mode": "default", "fullgraph": False, "dynamic": False,
     }  # fmt: skip
+    words: ClassVar = {"mode": ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")}
 
     def open(self, artifact: Artifact, setup: Setup) -> Session:
         """Compile, with Inductor's cache in the runtime's own folder. Raises `OpenFailed`."""

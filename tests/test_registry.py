@@ -98,19 +98,53 @@ def test_a_value_like_the_default_is_taken(name: str, options: dict[str, object]
 
 
 def test_options_of_exporters_are_checked_too() -> None:
-    known = registry.exporter_class("onnx_int8").options
+    known = registry.exporter_class("onnx_int8")
     registry.check_options("onnx_int8", known, {"exclude": "node_Conv", "operators": ["Conv"], "percentile": 99})
     with pytest.raises(PlanInvalid, match=r"onnx_int8\.symmetric takes true or false"):
         registry.check_options("onnx_int8", known, {"symmetric": "yes"})
     with pytest.raises(PlanInvalid, match=r"tensorrt_engine.profile takes a list, not '1,8,32'"):
-        registry.check_options(
-            "tensorrt_engine", registry.exporter_class("tensorrt_engine").options, {"profile": "1,8,32"}
-        )
+        registry.check_options("tensorrt_engine", registry.exporter_class("tensorrt_engine"), {"profile": "1,8,32"})
 
 
 def test_every_default_is_like_itself() -> None:
     for name in registry.found("runtimes"):
         registry.check_runtime_options(name, registry.runtime_class(name).options)
     for name in registry.found("exporters"):
-        known = registry.exporter_class(name).options
-        registry.check_options(name, known, known)
+        known = registry.exporter_class(name)
+        registry.check_options(name, known, known.options)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        (
+            "openvino",
+            {"hint": "FAST"},
+            "openvino.hint is one of LATENCY, THROUGHPUT, CUMULATIVE_THROUGHPUT, not 'FAST'",
+        ),
+        ("ort_cpu", {"graph_optimization": "most"}, "ort_cpu.graph_optimization is one of all, extended, basic, off"),
+        ("ort_cuda", {"cudnn_conv_algo_search": "BEST"}, "is one of EXHAUSTIVE, HEURISTIC, DEFAULT, not 'BEST'"),
+        ("torch_compile", {"mode": "max_autotune"}, "is one of default, reduce-overhead, max-autotune"),
+    ],
+)
+def test_a_word_that_is_none_of_an_options_is_refused_when_planned(
+    name: str, options: dict[str, object], said: str
+) -> None:
+    with pytest.raises(PlanInvalid, match=said):
+        registry.check_runtime_options(name, options)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "near"),
+    [
+        ("onnx_int8", {"method": "min-max"}, "did you mean 'minmax'?"),
+        ("onnx_int8", {"activations": "int4"}, "did you mean 'int8'"),
+        ("openvino_int8", {"preset": "best"}, 'its default is "mixed"'),
+    ],
+)
+def test_a_word_that_an_exporter_does_not_know_is_refused_with_what_comes_near(
+    name: str, options: dict[str, object], near: str
+) -> None:
+    with pytest.raises(PlanInvalid) as caught:
+        registry.check_options(name, registry.exporter_class(name), options)
+    assert near in caught.value.hint
