@@ -243,10 +243,10 @@ def _how(code: int) -> str:
     return f"killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
 
 
-def tail(log: Path, limit: int = 200) -> str:
-    """The last line of a log that says something, for a message."""
+def tail(log: Path, limit: int = 200, begin: int = 0) -> str:
+    """The last line of a log, from the byte `begin` on, that says something, for a message."""
     try:
-        lines = log.read_text(errors="replace").splitlines()
+        lines = log.read_bytes()[begin:].decode(errors="replace").splitlines()
     except OSError:
         return ""
     said = [line.strip() for line in lines if line.strip() and not line.startswith("$ ")]

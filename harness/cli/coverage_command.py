@@ -5,7 +5,8 @@ from __future__ import annotations
 import shlex
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -105,34 +106,66 @@ def command(
     is wrong, 130 interrupted.
     """
     from harness import cache, catalog, device_names
-    from harness.coverage import campaign, store
+    from harness.coverage import campaign, cover, store
+    from harness.coverage import table as tables
 
     device_names.check(device)
     chosen = _runtimes(runtimes or _DEFAULT_RUNTIMES)
+    if table is not None and not tables.takes(chosen, device):
+        raise PlanInvalid(
+            f"a row of the table has the outcomes in {' and '.join(tables.RUNTIMES)} on the CPU, not those in "
+            f"{', '.join(chosen)} on {device}", "leave --table out, or ask for those",
+        )  # fmt: skip
     known = catalog.load(cache.root())
-    architectures = _architectures(known, models)
-    tasks = campaign.wanted(architectures, parts or ("classifier", "features"), int(max_params) if max_params else None)
-    tabled = _tabled(table, chosen) if resume else {}
+    tasks = campaign.wanted(
+        _architectures(known, models), parts or ("classifier", "features"), int(max_params) if max_params else None
+    )
+    versions = cover.installed(chosen)
+    asked = _Asked(tasks, chosen, again, versions, _tabled(table, versions) if resume else {})
     if dry_run:
-        _show_plan(campaign.left(tasks, _known(tabled, store.read(out)), chosen, again), len(tasks))
+        _show_plan(asked.left(store.read(out)), len(tasks))
         return
-    opened = store.Store.open(out, resume)
-    sitting = campaign.Sitting(jobs or _jobs(), limit, seconds)
-    settings = _settings(chosen, device, sitting.jobs, threads, each_time, each_memory, out)
-    todo = campaign.left(tasks, _known(tabled, opened.records()), chosen, again)
-    _carry_out(opened, todo, len(tasks), settings, sitting)
-    keys = [(architecture.name, part) for architecture, part in tasks]
+    opened = store.Store.open(out, resume, device)
+    if limit != 0:
+        sitting = campaign.Sitting(jobs or _jobs(), limit, seconds)
+        _carry_out(
+            opened, asked, lambda: _settings(asked, device, sitting.jobs, threads, each_time, each_memory, out), sitting
+        )
     found = opened.records()
-    records = [found[key] for key in keys if key in found]
+    records = [found[key] for key in asked.keys if key in found]
     if table is not None:
-        from harness.coverage import table as tables
-
         tables.write(table, records, len(known.models))
     _show(records, len(tasks), len(known.models), as_json)
-    outcomes = _known(tabled, found)
-    if more := sum(key in tabled and key not in found for key in keys):
+    outcomes = asked.outcomes(found)
+    if more := sum(key in asked.tabled and key not in found for key in asked.keys):
         _say(f"{more} more are in {table}, made with the same versions")
-    raise click.exceptions.Exit(0 if all(key in outcomes and outcomes[key].verified for key in keys) else 1)
+    if older := sum(not one.made_with(versions) for one in records):
+        _say(f"{older} of these records are of other versions of the libraries; --resume covers them again")
+    raise click.exceptions.Exit(0 if all(key in outcomes and outcomes[key].verified for key in asked.keys) else 1)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is to be covered, and with what."""
+
+    tasks: Sequence[Task]
+    runtimes: tuple[str, ...]
+    again: Sequence[str]
+    versions: dict[str, str]
+    tabled: Mapping[Key, Known]
+
+    @property
+    def keys(self) -> list[Key]:
+        return [(architecture.name, part) for architecture, part in self.tasks]
+
+    def outcomes(self, records: Mapping[Key, Covered]) -> Mapping[Key, Known]:
+        """By the table and by the records of these versions of the libraries."""
+        return {**self.tabled, **{key: one.known for key, one in records.items() if one.made_with(self.versions)}}
+
+    def left(self, records: Mapping[Key, Covered]) -> tuple[Task, ...]:
+        from harness.coverage import campaign
+
+        return campaign.left(self.tasks, self.outcomes(records), self.runtimes, self.again)
 
 
 def _runtimes(names: Sequence[str]) -> tuple[str, ...]:
@@ -143,18 +176,13 @@ def _runtimes(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _tabled(folder: Path | None, runtimes: tuple[str, ...]) -> Mapping[Key, Known]:
+def _tabled(folder: Path | None, versions: Mapping[str, str]) -> Mapping[Key, Known]:
     """What the table has that these versions of the libraries made."""
-    from harness.coverage import cover
     from harness.coverage import table as tables
 
     if folder is None or not (folder / tables.TABLE).exists():
         return {}
-    return tables.read(folder).known(cover.installed(runtimes))
-
-
-def _known(tabled: Mapping[Key, Known], records: Mapping[Key, Covered]) -> Mapping[Key, Known]:
-    return {**tabled, **{key: record.known for key, record in records.items()}}
+    return tables.read(folder).known(versions)
 
 
 def _architectures(known: Catalog, patterns: Sequence[str]) -> tuple[Architecture, ...]:
@@ -172,13 +200,7 @@ def _architectures(known: Catalog, patterns: Sequence[str]) -> tuple[Architectur
 
 
 def _settings(
-    runtimes: tuple[str, ...],
-    device: str,
-    jobs: int,
-    threads: int | None,
-    each_time: float,
-    each_memory: float | None,
-    out: Path,
+    asked: _Asked, device: str, jobs: int, threads: int | None, each_time: float, each_memory: float | None, out: Path
 ) -> Settings:
     from harness import machine
     from harness.coverage import cover
@@ -186,7 +208,7 @@ def _settings(
     memory = int(each_memory or machine.available_bytes() * _SHARE_OF_MEMORY / jobs)
     each = threads or max(1, machine.usable_cpus() // jobs)
     limits = cover.Limits(each_time, memory)
-    return cover.Settings(runtimes, device, each, limits, out.absolute(), cover.installed(runtimes))
+    return cover.Settings(asked.runtimes, device, each, limits, out.absolute(), asked.versions)
 
 
 def _jobs() -> int:
@@ -196,17 +218,22 @@ def _jobs() -> int:
     return max(1, min(machine.usable_cpus() // 2 or 1, machine.available_bytes() // (6 << 30)))
 
 
-def _carry_out(opened: Store, todo: Sequence[Task], of: int, settings: Settings, sitting: Sitting) -> None:
-    """Cover what is left of so many. Whatever interrupts it, what is done is kept, and the line that goes on is printed."""
+def _carry_out(opened: Store, asked: _Asked, settings: Callable[[], Settings], sitting: Sitting) -> None:
+    """Cover what is left. Whatever interrupts it, what is done is kept, and the line that goes on is printed.
+
+    What is left, and how much memory is free, is asked when no other run is at work: it may have been this one's.
+    """
     from harness import cache, run
     from harness.coverage import campaign
 
-    if not todo or sitting.limit == 0:
+    if not asked.left(opened.records()):
         return
-    _say(f"{of - len(todo)} of {of} are done; {sitting.jobs} at a time")
     try:
         with run.alone(cache.root(), _say):
-            campaign.carry_out(todo, settings, opened, sitting, _Told(of - len(todo), of))
+            opened.mend()
+            todo, of = asked.left(opened.records()), len(asked.tasks)
+            _say(f"{of - len(todo)} of {of} are done; {sitting.jobs} at a time")
+            campaign.carry_out(todo, settings(), opened, sitting, _Told(of - len(todo), of))
     except (KeyboardInterrupt, BackbenchError):
         _say(f"{len(opened.records())} records are kept in {opened.folder}; to go on:\n  {_resume_line(opened.folder)}")
         raise

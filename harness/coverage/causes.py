@@ -16,6 +16,7 @@ _CREATE = (
     (r"does not run on", "create: does not run"),
 )
 _EXPORT = (
+    (r"killed by|exited with", "export: crash"),  # whatever its last words were
     (r"specializ|Constraints violated|SymbolicTensor|"
      r"dynamic batch|batch that should be dynamic|symbolic|for a batch of|dynamic_shapes|"
      r"mark_dynamic|Dim\.|_dynamo\.exc\.UserError|suggested fixes", "export: dynamic shape"),
@@ -23,7 +24,6 @@ _EXPORT = (
     (r"[Uu]nsupported.*op|No (ONNX|Onnx) function|No decompositions|not supported|UnsupportedOperator|"
      r"DispatchError", "export: unsupported op"),
     (r"not valid ONNX", "export: invalid graph"),
-    (r"killed by|exited with", "export: crash"),
 )  # fmt: skip
 _RUNTIME = (
     (r"killed by|exited with", "runtime: crash"),

@@ -84,6 +84,7 @@ def cover(architecture: Architecture, part: Part, settings: Settings, started: C
         architecture, part, today, settings.versions, settings.runtimes, known.cause, known.reason, known.export,
         tuple(known.ran[name] for name in settings.runtimes if name in known.ran), known.outputs,
         round(time.monotonic() - begin, 2), known.peak_bytes, settings.limits.seconds, settings.limits.bytes,
+        settings.device,
     )  # fmt: skip
 
 

@@ -35,6 +35,7 @@ class Process:
         self.log = log
         self._ended = False
         log.parent.mkdir(parents=True, exist_ok=True)
+        self._log_begins = log.stat().st_size if log.exists() else 0  # before that are the words of others
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["harness.coverage.preload"])
         self._news, theirs = context.Pipe(duplex=False)
@@ -64,7 +65,7 @@ class Process:
             return
         self._reap()
         if code := self._process.exitcode:
-            last = tail(self.log)
+            last = tail(self.log, begin=self._log_begins)
             raise WorkerCrashed(f"{_how(code)}" + (f"; its last words: {last}" if last else ""), f"its log: {self.log}")
 
     @property

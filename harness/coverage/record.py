@@ -99,12 +99,18 @@ class Covered:
     """Largest resident memory of its process, libraries included; None where it did not live to tell."""
     limit_s: float = 0.0
     limit_bytes: int = 0
+    device: str = "cpu"
+    """Where the runtimes ran."""
     schema: int = SCHEMA
 
     @property
     def key(self) -> Key:
         """What a store has one record of."""
         return self.architecture.name, self.part
+
+    def made_with(self, versions: Mapping[str, str]) -> bool:
+        """Whether these libraries made it; it may be of others too."""
+        return versions.items() <= self.versions.items()
 
     @property
     def known(self) -> Known:

@@ -21,8 +21,8 @@ class Store:
         self.path = folder / FILE
 
     @classmethod
-    def open(cls, folder: Path, resume: bool) -> Store:
-        """A new one, or one to go on with. Raises `PlanInvalid` where one lies there, `StoreFailed`."""
+    def open(cls, folder: Path, resume: bool, device: str = "cpu") -> Store:
+        """A new one, or one to go on with. Raises `PlanInvalid` for one that is in the way, `StoreFailed`."""
         made = cls(folder)
         with store.writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -31,8 +31,16 @@ class Store:
                     f"{folder} holds a coverage run already", "add --resume to go on with it, or give another --out"
                 )
             made.path.touch()
-            store.drop_torn_line(made.path)
+        if other := {one.device for one in made.records().values()} - {device}:
+            raise PlanInvalid(
+                f"{folder} holds outcomes on {', '.join(sorted(other))}, not on {device}", "give another --out"
+            )
         return made
+
+    def mend(self) -> None:
+        """Drop what a killed writer left of its last line. Only where no other process may be writing."""
+        with store.writing(self.folder):
+            store.drop_torn_line(self.path)
 
     def add(self, covered: Covered) -> None:
         """Append, on disk when this returns."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -150,15 +151,23 @@ def committed() -> Path | None:
     return next((folder for folder in found if (folder / TABLE).is_file()), None)
 
 
+def takes(runtimes: Iterable[str], device: str) -> bool:
+    """Whether outcomes in these runtimes fill a row: each row has all columns, and they are of the CPU."""
+    return device == "cpu" and set(RUNTIMES) <= set(runtimes)
+
+
 def write(folder: Path, records: Iterable[Covered], total: int) -> Table:
-    """Put the records into the table in `folder`, over what it had of the same parts. Raises `StoreFailed`."""
+    """Put the records that fill a row into the table in `folder`, over what it had of the same parts from no later day.
+
+    Raises `StoreFailed`.
+    """
     old = read(folder) if (folder / TABLE).exists() else Table({}, {}, total)
     rows = {name: dict(row) for name, row in old.rows.items()}
     environments = {key: dict(versions) for key, versions in old.environments.items()}
     for record in records:
-        made_with = _environment(environments, record.versions)
-        row = rows.setdefault(record.architecture.name, dict.fromkeys(COLUMNS, ""))
-        row |= _row(record, made_with)
+        row = rows.get(record.architecture.name, dict.fromkeys(COLUMNS, ""))
+        if takes(record.runtimes, record.device) and row[f"{_PREFIX[record.part]}day"] <= record.day:
+            rows[record.architecture.name] = row | _row(record, _environment(environments, record.versions))
     used = {row[f"{prefix}made_with"] for row in rows.values() for prefix in _PREFIX.values()}
     table = Table(
         {name: rows[name] for name in sorted(rows)}, {k: v for k, v in environments.items() if k in used}, total
@@ -174,7 +183,7 @@ def _environment(environments: dict[str, dict[str, str]], versions: Mapping[str,
     for key, known in environments.items():
         if known == dict(versions):
             return key
-    key = f"v{len(environments) + 1}"
+    key = next(name for name in (f"v{n}" for n in itertools.count(1)) if name not in environments)
     environments[key] = dict(versions)
     return key
 

@@ -20,6 +20,10 @@ SAID = {
     ("export", "it was tried, and killed by SIGSEGV"): "export: crash",
     (
         "export",
+        "killed by SIGSEGV; its last words: a warning of dynamic_shapes that are not supported",
+    ): "export: crash",
+    (
+        "export",
         "torch.onnx.export: TypeError: Unsupported attribute type: '<class 'x.SymbolicTensor'>'",
     ): "export: dynamic shape",
     ("export", "DefaultCPUAllocator: can't allocate memory: you tried"): "memory",

@@ -8,15 +8,20 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
-from harness import schemas
+from harness import run, schemas
 from harness.cli import cli
-from harness.coverage.store import FILE
+from harness.coverage.cover import installed
+from harness.coverage.store import FILE, Store
 from harness.errors import PlanInvalid, UnknownName
+from tests.coverage import making
 
 
 def runs(*words: str, fails_with: type[Exception] | None = None) -> Result:
@@ -44,6 +49,46 @@ def test_a_small_one_end_to_end(tmp_path: Path) -> None:
     other = runs(*words[:2], *words[4:], "--out", str(tmp_path / "other"), "--resume", "--table", str(table))
     assert other.exit_code == 0 and "1 more are in" in other.stderr
     assert not (tmp_path / "other" / FILE).read_text(), "nor what the table has of the same versions"
+
+
+def test_records_of_other_versions_are_not_what_is_known(tmp_path: Path) -> None:
+    known = installed(("ort_cpu", "openvino"))
+    architecture = replace(making.RESNET, name="test_resnet")
+    for torch, done in (("0.9", "0"), (known["torch"], "1")):
+        folder = Store.open(tmp_path / torch, resume=False)
+        folder.add(making.covered(architecture, versions={**known, "torch": torch}))
+        words = ("-m", "test_resnet", "--part", "classifier", "--out", str(folder.folder), "--resume")
+        dry = runs(*words, "--dry-run")
+        assert f"{1 - int(done)} of 1 would be covered" in dry.stderr
+        shown = runs(*words, "--limit", "0")
+        assert shown.exit_code == 1 - int(done)
+        assert ("1 of these records are of other versions" in shown.stderr) is (done == "0")
+
+
+@pytest.mark.parametrize("words", [("-r", "ort_cpu"), ("--device", "intel-gpu:0")])
+def test_the_table_is_refused_what_fills_no_row_before_anything_starts(words: tuple[str, ...], tmp_path: Path) -> None:
+    table = str(tmp_path / "table")
+    done = runs("-m", "test_vit", *words, "--out", str(tmp_path / "run"), "--table", table, fails_with=PlanInvalid)
+    assert "ort_cpu and openvino on the CPU" in str(done.exception)
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_another_run_covered_meanwhile_is_not_covered_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+
+    @contextmanager
+    def after_another(folder: Path, note: object) -> Iterator[None]:
+        Store(out).add(
+            making.covered(replace(making.RESNET, name="test_vit"), versions=installed(("ort_cpu", "openvino")))
+        )
+        yield
+
+    monkeypatch.setattr(run, "alone", after_another)
+    done = runs("-m", "test_vit", "--part", "classifier", "--out", str(out), "--jobs", "1")
+    assert done.exit_code == 0, done.output
+    assert len((out / FILE).read_text().splitlines()) == 1
 
 
 def test_a_dry_run_leaves_nothing(tmp_path: Path) -> None:

@@ -37,6 +37,13 @@ def test_an_error_that_was_not_foreseen_is_told_with_its_last_words(tmp_path: Pa
         told(making.exits, None, tmp_path)
 
 
+def test_last_words_are_its_own_and_not_those_of_an_earlier_process(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("RuntimeError: std::bad_alloc\n")
+    with pytest.raises(WorkerCrashed) as caught:
+        told(making.is_killed, None, tmp_path)
+    assert caught.value.message == "killed by SIGSEGV"
+
+
 def test_it_does_not_outlive_its_limit(tmp_path: Path) -> None:
     ends = iter([time.monotonic() + FAR, 0.0])
     with Process(making.sleeps, None, tmp_path / "log") as process:

@@ -32,12 +32,20 @@ def test_a_folder_with_records_is_not_begun_anew(tmp_path: Path) -> None:
     assert len(Store.open(tmp_path, resume=True).records()) == 1
 
 
+def test_a_folder_is_of_one_device(tmp_path: Path) -> None:
+    Store.open(tmp_path, resume=False).add(making.covered())
+    with pytest.raises(PlanInvalid, match="holds outcomes on cpu, not on intel-gpu:0"):
+        Store.open(tmp_path, resume=True, device="intel-gpu:0")
+
+
 def test_what_a_killed_writer_left_is_dropped(tmp_path: Path) -> None:
     store = Store.open(tmp_path, resume=False)
     store.add(making.covered())
     with (tmp_path / FILE).open("a") as file:
         file.write('{"architecture": {"na')
     again = Store.open(tmp_path, resume=True)
+    assert len(again.records()) == 1, "it may be what another process is writing: only read"
+    again.mend()
     again.add(making.covered(part="features"))
     assert len(again.records()) == 2
 

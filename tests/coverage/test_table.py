@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,6 +47,29 @@ def test_a_second_sitting_adds_to_it(tmp_path: Path) -> None:
     assert both.counts()["dynamic"] == 1
     again = table.write(tmp_path, [replace(newer, architecture=making.RESNET)], 1371)
     assert list(again.environments) == ["v2"], "versions that made nothing of it any more are forgotten"
+
+
+def test_new_versions_are_not_called_as_older_ones_that_still_have_rows(tmp_path: Path) -> None:
+    both = [making.covered(), making.covered(replace(making.RESNET, name="resnet34"))]
+    for torch in ("3.0", "4.0"):
+        newer = [replace(one, versions={**making.VERSIONS, "torch": torch}) for one in both]
+        written = table.write(tmp_path, both if torch == "3.0" else newer[:1], 1371)
+        written = table.write(tmp_path, newer, 1371) if torch == "3.0" else written
+    torches = {name: written.environments[row["made_with"]]["torch"] for name, row in written.rows.items()}
+    assert torches == {"resnet18": "4.0", "resnet34": "3.0"}
+
+
+def test_an_older_record_does_not_replace_a_row(tmp_path: Path) -> None:
+    table.write(tmp_path, [making.covered(day="2026-05-02")], 3)
+    failed = making.covered(day="2026-05-01", cause="memory", export=None, ran=())
+    assert table.write(tmp_path, [failed], 3).rows["resnet18"]["ort_cpu"] == table.VERIFIED
+    failed = replace(failed, day="2026-05-02")
+    assert table.write(tmp_path, [failed], 3).rows["resnet18"]["ort_cpu"] == "memory"
+
+
+@pytest.mark.parametrize("changes", [{"device": "intel-gpu:0"}, {"runtimes": ("ort_cpu",), "ran": making.RAN[:1]}])
+def test_a_row_is_of_the_cpu_and_of_all_its_runtimes(tmp_path: Path, changes: dict[str, Any]) -> None:
+    assert not table.write(tmp_path, [making.covered(**changes)], 3).rows
 
 
 def test_what_did_not_get_to_a_runtime_has_the_reason_there_too(tmp_path: Path) -> None:
@@ -112,10 +136,10 @@ def test_what_is_listed_of_a_model(tmp_path: Path) -> None:
 
 def test_it_knows_how_each_part_came_out_with_the_same_versions(tmp_path: Path) -> None:
     fixed = making.covered(export=making.FIXED)
-    features = making.covered(part="features", runtimes=("ort_cpu",), ran=making.RAN[:1])
+    features = making.covered(part="features")
     written = table.write(tmp_path, [fixed, features], 1371)
     known = written.known(making.VERSIONS)
     assert known == {fixed.key: fixed.known, features.key: features.known}
-    assert known[features.key].verified and known[features.key].runtimes == ("ort_cpu",)
+    assert known[features.key].verified and known[features.key].runtimes == ("ort_cpu", "openvino")
     assert written.known({"timm": "1.0"}) == known, "fewer libraries than it was made with"
     assert written.known({**making.VERSIONS, "torch": "3.0"}) == {}
