@@ -181,12 +181,21 @@ def check_as(kind: type[M], data: Mapping[str, Any], source: str = "", content: 
     try:
         return kind.model_validate(data)
     except ValidationError as error:
-        faults = tuple(_fault(kind, e["loc"], e["msg"], e["input"], content, source) for e in error.errors())
+        found = error.errors()
+        faults = tuple(
+            _fault(kind, e["loc"], e["msg"], e["input"], content, source) for e in found if not _follows(e, found)
+        )
         raise PlanInvalid(f"{source or 'the plan'} has {_count(len(faults))}", faults=faults) from error
 
 
 def _count(number: int) -> str:
     return "a mistake" if number == 1 else f"{number} mistakes"
+
+
+def _follows(one: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a list is only too short because its faulty items, which have faults of their own, were not counted."""
+    place = one["loc"]
+    return one["type"] == "too_short" and any(e["loc"][: len(place)] == place for e in found if e is not one)
 
 
 def _fault(

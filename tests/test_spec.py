@@ -35,6 +35,15 @@ def test_all_mistakes_are_reported_each_with_its_line() -> None:
     assert "x.yaml:10: rules.tarjet: unknown key; did you mean 'target'?" in faults
 
 
+def test_a_list_whose_items_are_faulty_is_not_called_empty_too() -> None:
+    with pytest.raises(PlanInvalid) as caught:
+        spec.check({"backbones": [{"nam": "resnet18"}], "runtimes": ["ort_cpu"]})
+    assert [fault.partition(":")[0] for fault in caught.value.faults] == ["backbones.0.name", "backbones.0.nam"]
+    with pytest.raises(PlanInvalid, match="a mistake") as caught:
+        spec.check({"backbones": [], "runtimes": ["ort_cpu"]})
+    assert "at least 1 item" in caught.value.faults[0]
+
+
 def test_the_built_in_plan_is_sound() -> None:
     checked = spec.check(spec.read("quickstart"))
     assert [backbone.name for backbone in checked.backbones] == [

@@ -94,7 +94,7 @@ def roofs(context: str, cells: Sequence[Point], domain: Domain) -> Drawing:
         "flop_per_byte:Q",
         title="FLOP per byte that must be moved (log scale)",
         scale=alt.Scale(type="log", domain=list(frame.across), nice=False),
-        axis=alt.Axis(format="~s"),
+        axis=alt.Axis(format=".3~s"),
     )
     up = alt.Y(
         "gflops:Q",

@@ -72,7 +72,9 @@ def _axes(what: str) -> tuple[Any, Any]:
     else:
         unit = "bytes, " if what == "artifact_bytes" else ""
         title = f"{_SIZES[what]} ({unit}log scale)"
-        up = alt.Y("y:Q", title=title, scale=alt.Scale(type="log", padding=30, nice=False), axis=alt.Axis(format="~s"))
+        up = alt.Y(
+            "y:Q", title=title, scale=alt.Scale(type="log", padding=30, nice=False), axis=alt.Axis(format=".3~s")
+        )
     return across, up
 
 
