@@ -42,6 +42,12 @@ class BackbenchError(Exception):
         self.message = message
         self.hint = hint
 
+    def at(self, place: str) -> BackbenchError:
+        """The same error, its message begun with the place (`plan.yaml:4`) that it is about."""
+        if place:
+            self.message = f"{place}: {self.message}"
+        return self
+
     def __str__(self) -> str:
         return f"{self.message}\n  {self.hint}" if self.hint else self.message
 
@@ -75,9 +81,13 @@ class Unsupported(BackbenchError):
 class SourceInvalid(BackbenchError):
     """A backbone, checkpoint or ONNX file that cannot be used."""
 
+    exit_code = 2
+
 
 class DataInvalid(BackbenchError):
     """Images, labels or classes that cannot be used; each is named."""
+
+    exit_code = 2
 
 
 class Offline(BackbenchError):

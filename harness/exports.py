@@ -10,21 +10,21 @@ from pathlib import Path
 from harness import builds, calibration_images, registry, route
 from harness.errors import BackbenchError, PlanInvalid
 from harness.model import JSON, Calibration, Cell, Group
-from harness.spec import Spec
+from harness.spec import Place, Spec, nowhere
 
 
-def faults(spec: Spec) -> list[BackbenchError]:
+def faults(spec: Spec, place: Place = nowhere) -> list[BackbenchError]:
     """Wrong options, and a calibration folder that cannot serve: known before anything is started."""
     found: list[BackbenchError] = []
     for name, options in spec.exporters.items():
         try:
             registry.check_options(name, registry.exporter_class(name), options)
         except BackbenchError as error:
-            found.append(error)
+            found.append(error.at(place(["exporters", name])))
     try:
         calibration_images.choose(_calibration(spec))
     except BackbenchError as error:
-        found.append(PlanInvalid(error.message, error.hint))
+        found.append(PlanInvalid(error.message, error.hint).at(place(["calibration"])))
     return found
 
 

@@ -46,6 +46,8 @@ class ListedRuntime:
     """By device kind."""
     options: Mapping[str, JSON]
     """With their defaults."""
+    words: Mapping[str, tuple[str, ...]]
+    """The words that an option takes, of those that take no others."""
     about: str
 
 
@@ -62,6 +64,9 @@ class ListedExporter:
     """`source → target`."""
     precisions: tuple[str, ...]
     options: Mapping[str, JSON]
+    """With their defaults."""
+    words: Mapping[str, tuple[str, ...]]
+    """The words that an option takes, of those that take no others."""
     about: str
 
 

@@ -16,7 +16,7 @@ from harness.model import JSON
 from harness.probes.nvml_library import Library
 
 _LIBRARIES = (
-    "backbench", "torch", "torchvision", "timm", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu",
+    "backbench", "torch", "torchvision", "torchao", "timm", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu",
     "onnxruntime-openvino", "onnxruntime-ep-openvino", "openvino", "nncf", "tensorrt", "cuda-core", "cuda-bindings", "numpy",
     "nvidia-ml-py",
 )  # fmt: skip

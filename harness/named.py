@@ -27,6 +27,10 @@ def backbones(entry: BackboneSpec, spec: Spec, sources: Sources) -> list[Backbon
     """What an entry names, with what it leaves to the plan. Raises `PlanInvalid`, `UnknownName`."""
     weights = spec.weights if entry.weights is None else entry.weights
     size = spec.input_size if entry.input_size is None else entry.input_size
+    if entry.name.endswith((".yaml", ".yml")):
+        raise PlanInvalid(
+            f"{entry.name} is a plan file, and no backbone", f"give it without -m: backbench run {entry.name}"
+        )
     if entry.name.endswith(".onnx") or ("/" in entry.name and Path(entry.name).is_file()):
         return [_onnx_file(entry, size, sources)]
     if weights not in ("random", "pretrained"):

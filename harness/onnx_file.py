@@ -55,7 +55,7 @@ def _parse(path: Path) -> Any:
     import onnx
 
     if not path.is_file():
-        raise SourceInvalid(f"there is no ONNX file {path}", "check the path given with -m")
+        raise SourceInvalid(f"there is no ONNX file {path}", "check its path")
     if path.stat().st_size == 0:
         raise SourceInvalid(f"{path} is empty", "copy it again")
     try:

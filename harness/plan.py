@@ -12,7 +12,7 @@ from harness.errors import BackbenchError, MissingLibrary, PlanInvalid, Unsuppor
 from harness.model import CONTROL, Backbone, Cell, Group, Outcome, Precision
 from harness.named import Sources as Sources
 from harness.record import Plan, Record, Rules
-from harness.spec import RuntimeSpec, Spec
+from harness.spec import Place, RuntimeSpec, Spec, nowhere
 
 FRAMEWORK = "torch_eager"
 """The baseline of a backbone that timm makes."""
@@ -25,18 +25,21 @@ def key_of(cell: Cell) -> str:
     return codec.key(cell)
 
 
-def resolve(spec: Spec, sources: Sources) -> Plan:
-    """The plan that `spec` means. Raises `PlanInvalid` (or a subclass) with every fault found."""
+def resolve(spec: Spec, sources: Sources, place: Place = nowhere) -> Plan:
+    """The plan that `spec` means. Raises `PlanInvalid` (or a subclass) with every fault found, and its place."""
     faults: list[BackbenchError] = []
-    backbones = _all_backbones(spec, sources, faults)
-    runtimes = _runtimes(spec, faults)
+    backbones = _all_backbones(spec, sources, faults, place)
+    runtimes = _runtimes(spec, faults, place)
     number = 0
     try:
         number = threads(spec.threads, spec.cpus)
     except BackbenchError as error:
-        faults.append(error)
-    faults += device_names.faults([*spec.devices, *(entry.device for entry in spec.runtimes if entry.device)])
-    faults += exports.faults(spec)
+        faults.append(error.at(place(["cpus" if spec.cpus else "threads"])))
+    for i, device in enumerate(spec.devices):
+        faults += [fault.at(place(["devices", i])) for fault in device_names.faults([device])]
+    for i, entry in enumerate(spec.runtimes):
+        faults += [fault.at(place(["runtimes", i, "device"])) for fault in device_names.faults([entry.device or "cpu"])]
+    faults += exports.faults(spec, place)
     _raise(faults)
     refused: list[Record] = []
     groups = [
@@ -90,33 +93,35 @@ def backbones(spec: Spec, sources: Sources) -> tuple[Backbone, ...]:
     return found
 
 
-def _all_backbones(spec: Spec, sources: Sources, faults: list[BackbenchError]) -> tuple[Backbone, ...]:
+def _all_backbones(
+    spec: Spec, sources: Sources, faults: list[BackbenchError], place: Place = nowhere
+) -> tuple[Backbone, ...]:
     found: list[Backbone] = []
-    for entry in spec.backbones:
+    for i, entry in enumerate(spec.backbones):
         try:
             found += named.backbones(entry, spec, sources)
         except BackbenchError as error:
-            faults.append(error)
+            faults.append(error.at(place(["backbones", i])))
     return tuple(dict.fromkeys(found))
 
 
 # ── runtimes ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _runtimes(spec: Spec, faults: list[BackbenchError]) -> list[RuntimeSpec]:
+def _runtimes(spec: Spec, faults: list[BackbenchError], place: Place) -> list[RuntimeSpec]:
     given = list(spec.runtimes) or [RuntimeSpec(name=name) for name in default_runtimes()]
     known = []
-    for entry in given:
+    for i, entry in enumerate(given):
         try:
             registry.check_runtime_options(entry.name, entry.options)
             known.append(entry)
         except BackbenchError as error:
-            faults.append(error)
+            faults.append(error.at(place(["runtimes", i])))
     if spec.baseline:
         try:
             registry.plugin("runtimes", spec.baseline)
         except BackbenchError as error:
-            faults.append(error)
+            faults.append(error.at(place(["baseline"])))
     return known
 
 

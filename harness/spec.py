@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
@@ -133,19 +133,55 @@ class Spec(Strict):
     rules: RulesSpec = RulesSpec()
 
 
+Place: TypeAlias = Callable[[Sequence[str | int]], str]
+"""Where a plan's file says something, from its keys: `plan.yaml:4`; empty where the file does not say it."""
+
+
+def nowhere(keys: Sequence[str | int]) -> str:
+    """The place of what comes from no file."""
+    return ""
+
+
 BUILT_IN = ("quickstart", "first-choice")
 
 
 def read(source: str) -> dict[str, Any]:
-    """The data of a plan file or of a built-in plan, not yet checked. Raises `PlanInvalid`."""
-    return mapping(source, text(source), "a plan is a mapping (`backbones:`, `runtimes:`, …)")
+    """The data of a plan file or built-in plan, not yet checked, its paths as seen from here. Raises `PlanInvalid`."""
+    data = mapping(source, text(source), "a plan is a mapping (`backbones:`, `runtimes:`, …)")
+    return data if source in BUILT_IN else _beside(Path(source).parent, data)
+
+
+def _beside(folder: Path, data: dict[str, Any]) -> dict[str, Any]:
+    """The data with the paths in it as seen from here, that are written as seen from the file's folder."""
+
+    def seen(value: Any) -> Any:
+        return str(folder / value) if isinstance(value, str) and value and not value.startswith("~") else value
+
+    def weights(entry: dict[str, Any]) -> dict[str, Any]:
+        return {k: seen(v) if k == "weights" and v not in ("random", "pretrained") else v for k, v in entry.items()}
+
+    def model(name: Any) -> Any:
+        file = isinstance(name, str) and (name.endswith(".onnx") or ("/" in name and (folder / name).is_file()))
+        return seen(name) if file else name
+
+    moved = weights(data)
+    if isinstance(listed := data.get("backbones"), list):
+        moved["backbones"] = [
+            {**weights(entry), **({"name": model(entry["name"])} if "name" in entry else {})}
+            if isinstance(entry, dict) else model(entry)
+            for entry in listed
+        ]  # fmt: skip
+    if isinstance(watched := data.get("calibration"), dict) and "folder" in watched:
+        moved["calibration"] = {**watched, "folder": seen(watched["folder"])}
+    return moved
 
 
 def mapping(source: str, content: str, form: str) -> dict[str, Any]:
     """The data of a YAML file that holds a mapping; `form` says which. Raises `PlanInvalid`."""
     data = _data(source, content)
     if not isinstance(data, dict):
-        raise PlanInvalid(f"{source}: {form}, not a {type(data).__name__}")
+        what = {type(None): "nothing", list: "a list"}.get(type(data), "a text or number")
+        raise PlanInvalid(f"{source}: {form}, and not {what}")
     return data
 
 
@@ -154,6 +190,8 @@ def text(source: str) -> str:
     if source in BUILT_IN:
         return (resources.files("harness") / "plans" / f"{source}.yaml").read_text(encoding="utf-8")
     path = Path(source)
+    if path.is_dir():
+        raise PlanInvalid(f"{source} is a folder, and no plan file", "give the YAML file in it")
     if not path.is_file():
         near = difflib.get_close_matches(source, BUILT_IN, n=1)
         hint = f"did you mean {near[0]!r}?" if near else "built-in plans: " + ", ".join(BUILT_IN)
@@ -164,9 +202,21 @@ def text(source: str) -> str:
         raise PlanInvalid(f"the plan file {source} cannot be read: {error}") from error
 
 
+class _OnceEach(yaml.SafeLoader):
+    """Refuses a key that stands twice in a mapping, where YAML's last one would count in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} stands here twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def _data(source: str, content: str) -> Any:
     try:
-        return yaml.safe_load(content)
+        return yaml.load(content, _OnceEach)
     except yaml.YAMLError as error:
         raise PlanInvalid(f"{source} is not YAML: {error}", "see the plans in the README") from error
 
@@ -182,6 +232,7 @@ def check_as(kind: type[M], data: Mapping[str, Any], source: str = "", content: 
         return kind.model_validate(data)
     except ValidationError as error:
         found = error.errors()
+        found.sort(key=lambda e: line_of(content, e["loc"]))
         faults = tuple(
             _fault(kind, e["loc"], e["msg"], e["input"], content, source) for e in found if not _follows(e, found)
         )
@@ -205,16 +256,29 @@ def _fault(
     line = line_of(content, location)
     place = f"{source}:{line}: {where}" if line else where
     message = message.removeprefix("Value error, ")
+    for theirs, ours in _WORDS.items():
+        message = message.replace(theirs, ours)
     if message.startswith("Extra inputs"):
         message = f"unknown key{_similar(kind, location)}"
     shown = "" if isinstance(given, (dict, list)) or repr(given) in message else f" (given: {given!r})"
     return f"{place}: {message}{shown}"
 
 
+_WORDS = {
+    "Input should be a valid tuple": "it should be a list, such as [a, b]",
+    "Tuple should have at least 1 item after validation, not 0": "it is empty",
+    "Field required": "it is missing",
+}
+"""Pydantic's words for what is no Python to who wrote the file."""
+
+
 def _similar(kind: type[BaseModel], location: Sequence[str | int]) -> str:
     for part in location[:-1]:
         if isinstance(part, str) and part in kind.model_fields:
             kind = _inner(kind.model_fields[part].annotation) or kind
+    inner = {name: _inner(field.annotation) for name, field in kind.model_fields.items()}
+    if below := [name for name, held in inner.items() if held and location[-1] in held.model_fields]:
+        return f"; it belongs under `{below[0]}:`"
     near = difflib.get_close_matches(str(location[-1]), kind.model_fields, n=1)
     return f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(kind.model_fields)}"
 

@@ -119,6 +119,10 @@ def read_run(folder: Path) -> Run:
     """The head of the run in `folder`. Raises `StoreFailed` where there is none, or where it is damaged."""
     try:
         data = json.loads((folder / RUN).read_text(encoding="utf-8"))
+    except NotADirectoryError:
+        raise StoreFailed(
+            f"{folder} is a file, and no results folder", "give the folder that `backbench run` printed last"
+        ) from None
     except FileNotFoundError:
         raise StoreFailed(
             f"{folder} holds no run (no {RUN})", "give the folder that `backbench run` printed last"

@@ -35,10 +35,13 @@ def seconds(text: str) -> float:
 
 
 def fraction(text: str) -> float:
-    """`2%` or `0.02` as 0.02. Raises ValueError."""
-    value = _read(text, {"": 1.0, "%": 0.01}, "a share such as 2% or 0.02")
-    if not 0 <= value < 1:
+    """`2%` as 0.02; a bare number is refused, for 0.5 might be a half or half a percent. Raises ValueError."""
+    value = _read(text, {"": 0.01, "%": 0.01}, "a share such as 2%")
+    if value >= 1:
         raise ValueError(f"{text!r} is not between 0% and 100%")
+    match = _NUMBER.fullmatch(text)
+    if value and match is not None and not match[2]:
+        raise ValueError(f"{match[1]} has no unit: give {match[1]}%, or {100 * float(match[1]):g}%")
     return value
 
 
@@ -117,6 +120,11 @@ def show_count(value: float) -> str:
         if value >= factor:
             return f"{value / factor:.3g} {unit}"
     return f"{value:.0f}"
+
+
+def counted(number: int, what: str) -> str:
+    """`1 group`, `3 groups`."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def show_ms(ns: float) -> str:

@@ -81,6 +81,24 @@ def test_all_unknown_names_are_reported_together() -> None:
     assert "ort_cpu has no option 'spining';  did you mean 'spinning'?" in "\n".join(caught.value.faults)
 
 
+def test_every_mistake_in_a_file_has_its_line_unless_the_command_line_made_it(tmp_path: Path) -> None:
+    content = "backbones: [resnet18]\nruntimes:\n- torch_eager\n- ort_cp\ndevices: [cuda0]\nweights: gone.pth\n"
+    checked = spec.check(spec.mapping("p.yaml", content, ""), "p.yaml", content)
+    sources = plan.Sources(lambda: CATALOG, lambda path: ONNX)
+    with pytest.raises(PlanInvalid) as caught:
+        plan.resolve(checked, sources, lambda keys: f"p.yaml:{spec.line_of(content, keys)}")
+    assert [fault[:8] for fault in caught.value.faults] == ["p.yaml:1", "p.yaml:4", "p.yaml:5"]
+    with pytest.raises(PlanInvalid) as caught:
+        plan.resolve(checked, sources)
+    assert not any(fault.startswith("p.yaml") for fault in caught.value.faults)
+
+
+def test_a_plan_is_no_backbone() -> None:
+    with pytest.raises(PlanInvalid, match="is a plan file, and no backbone") as caught:
+        _resolve(backbones=["plans/p.yaml"])
+    assert "backbench run plans/p.yaml" in caught.value.hint
+
+
 def test_a_precision_that_a_runtime_does_not_execute_is_refused_and_the_plan_goes_on() -> None:
     made = _resolve(runtimes=["ort_cpu"], precisions=["fp32", "tf32"])
     assert _titles(made) == [["torch_eager fp32 b1", "ort_cpu fp32 b1"]]

@@ -41,7 +41,45 @@ def test_a_list_whose_items_are_faulty_is_not_called_empty_too() -> None:
     assert [fault.partition(":")[0] for fault in caught.value.faults] == ["backbones.0.name", "backbones.0.nam"]
     with pytest.raises(PlanInvalid, match="a mistake") as caught:
         spec.check({"backbones": [], "runtimes": ["ort_cpu"]})
-    assert "at least 1 item" in caught.value.faults[0]
+    assert "it is empty" in caught.value.faults[0]
+
+
+def test_a_key_that_stands_twice_is_refused() -> None:
+    with pytest.raises(PlanInvalid, match="'name' stands here twice"):
+        spec.mapping("p.yaml", "name: a\nbackbones: [resnet18]\nname: b\n", "a plan is a mapping")
+
+
+def test_an_empty_file_and_a_folder_are_told_as_such(tmp_path: Path) -> None:
+    (tmp_path / "empty.yaml").touch()
+    with pytest.raises(PlanInvalid, match="and not nothing"):
+        spec.read(str(tmp_path / "empty.yaml"))
+    with pytest.raises(PlanInvalid, match="is a folder, and no plan file"):
+        spec.read(str(tmp_path))
+
+
+def test_paths_in_a_plan_are_relative_to_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "plans" / "p.yaml"
+    file.parent.mkdir()
+    file.write_text(
+        "weights: w.pth\ncalibration: {folder: images}\n"
+        "backbones: [resnet18, own.onnx, {name: ~/a.onnx}, {name: /b.onnx}, {name: vit, weights: pretrained}]\n"
+    )
+    read, beside = spec.read(str(file)), str(file.parent)
+    assert read["weights"] == f"{beside}/w.pth"
+    assert read["calibration"] == {"folder": f"{beside}/images"}
+    assert read["backbones"] == [
+        "resnet18", f"{beside}/own.onnx", {"name": "~/a.onnx"}, {"name": "/b.onnx"},
+        {"name": "vit", "weights": "pretrained"},
+    ]  # fmt: skip
+
+
+def test_mistakes_are_in_the_order_of_their_lines_and_say_where_a_key_belongs() -> None:
+    content = "runtimes: ort_cpu\nbudget: 2s\nbackbones: [{nam: a}]\n"
+    with pytest.raises(PlanInvalid) as caught:
+        spec.check(spec.mapping("p.yaml", content, ""), "p.yaml", content)
+    assert [fault.split(":")[1] for fault in caught.value.faults] == ["1", "2", "3", "3"]
+    assert "it should be a list, such as [a, b]" in caught.value.faults[0]
+    assert "it belongs under `rules:`" in caught.value.faults[1]
 
 
 def test_the_built_in_plan_is_sound() -> None:

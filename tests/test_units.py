@@ -22,7 +22,9 @@ def test_what_is_no_time_is_refused_with_an_example(text: str) -> None:
 
 def test_shares_and_sizes() -> None:
     assert units.fraction("2%") == pytest.approx(0.02)
-    assert units.fraction("0.05") == 0.05
+    assert units.fraction("0") == 0
+    with pytest.raises(ValueError, match=r"0\.5 has no unit: give 0\.5%, or 50%"):
+        units.fraction("0.5")
     assert units.size("1.5GiB") == 3 << 29
     with pytest.raises(ValueError, match="between"):
         units.fraction("200%")
@@ -52,3 +54,7 @@ def test_latencies_are_shown_with_three_digits() -> None:
         "3.46",
         "0.123",
     ]
+
+
+def test_one_is_not_plural() -> None:
+    assert (units.counted(1, "group"), units.counted(3, "group")) == ("1 group", "3 groups")

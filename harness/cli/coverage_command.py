@@ -137,8 +137,9 @@ def command(
         tables.write(table, records, len(known.models))
     _show(records, len(tasks), len(known.models), as_json)
     outcomes = asked.outcomes(found)
-    if more := sum(key in asked.tabled and key not in found for key in asked.keys):
-        _say(f"{more} more are in {table}, made with the same versions")
+    if more := [asked.tabled[key] for key in asked.keys if key in asked.tabled and key not in found]:
+        verified = sum(one.verified for one in more)
+        _say(f"{len(more)} more are in {table}, made with the same versions: {verified} of them verified")
     if older := sum(not one.made_with(versions) for one in records):
         _say(f"{older} of these records are of other versions of the libraries; --resume covers them again")
     raise click.exceptions.Exit(0 if all(key in outcomes and outcomes[key].verified for key in asked.keys) else 1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from harness.errors import BackbenchError, PlanInvalid, StoreFailed
+from harness.errors import BackbenchError, DataInvalid, PlanInvalid, SourceInvalid, StoreFailed
 
 if TYPE_CHECKING:
     from harness.deciding.evidence import Evidence
@@ -43,7 +43,8 @@ class VerdictCommand(click.Command):
                 raise
             _end(USAGE, "aborted: nothing was started (--yes answers the question beforehand)")
         except BackbenchError as error:
-            _end(USAGE if isinstance(error, (PlanInvalid, StoreFailed)) else FAULT, f"error: {error}")
+            asked = isinstance(error, (PlanInvalid, SourceInvalid, DataInvalid, StoreFailed))
+            _end(USAGE if asked else FAULT, f"error: {error}")
         except (click.exceptions.Exit, click.ClickException, BrokenPipeError):
             raise
         except Exception:  # noqa: BLE001 - the interpreter would exit with 1, which is the verdict FAIL

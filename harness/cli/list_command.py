@@ -58,9 +58,22 @@ def _show(rows: Sequence[Mapping[str, Any]]) -> None:
         click.secho(f"{row['name']}", bold=True, nl=False)
         click.secho(f"  {row['state']}", fg="green" if row["state"] == "available" else "yellow")
         for name, value in row.items():
-            if name not in ("name", "state") and value not in ("", [], (), {}, None):
-                said = show_bytes(value) if name.endswith("_bytes") else _words(value)
+            if name not in ("name", "state", "words") and value not in ("", [], (), {}, None):
+                bytes_ = name.endswith("_bytes")
+                said = show_bytes(value) if bytes_ else _options(row) if name == "options" else _words(value)
                 click.echo(f"    {name.removesuffix('_bytes').replace('_', ' ')}: {said}")
+
+
+def _options(row: Mapping[str, Any]) -> str:
+    """Each as `-o` takes it, with its default, and the other words that it takes."""
+    import json
+
+    said = []
+    for name, value in row["options"].items():
+        other = [word or repr(word) for word in row["words"].get(name, ()) if word != value]
+        shown = value if isinstance(value, str) and value else json.dumps(value)
+        said.append(f"{name}={shown}" + (f" (or {', '.join(other)})" if other else ""))
+    return ", ".join(said)
 
 
 def _words(value: Any) -> str:
@@ -91,7 +104,7 @@ def _runtimes(pattern: str) -> list[ListedRuntime]:
         state, install = _state(runtime.needs)
         precisions = {kind: tuple(values) for kind, values in runtime.precisions.items()}
         opens, options = tuple(runtime.accepts), dict(runtime.options)
-        rows.append(ListedRuntime(name, state, install, opens, precisions, options, _about(runtime)))
+        rows.append(ListedRuntime(name, state, install, opens, precisions, options, runtime.words, _about(runtime)))
     return rows
 
 
@@ -101,7 +114,8 @@ def _exporters(pattern: str) -> list[ListedExporter]:
         exporter = registry.exporter_class(name)
         state, install = _state(exporter.needs)
         makes, precisions = f"{exporter.source} → {exporter.target}", tuple(exporter.precisions)
-        rows.append(ListedExporter(name, state, install, makes, precisions, dict(exporter.options), _about(exporter)))
+        options = dict(exporter.options)
+        rows.append(ListedExporter(name, state, install, makes, precisions, options, exporter.words, _about(exporter)))
     return rows
 
 

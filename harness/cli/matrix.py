@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -213,12 +213,18 @@ def resolve(source: str | None, matrix: Mapping[str, Any]) -> Plan:
     """The plan of a file (or built-in name) with what the command line adds or replaces."""
     from harness import cache, plan, spec
 
+    if not source and not matrix["models"]:
+        raise PlanInvalid("nothing to measure", "give a plan (backbench run quickstart) or a model (-m resnet50)")
     content = spec.text(source) if source else ""
     data = spec.read(source) if source else {"name": "run"}
-    checked = spec.check(override(data, matrix), source or "", content) if source or matrix["models"] else None
-    if checked is None:
-        raise PlanInvalid("nothing to measure", "give a plan (backbench run quickstart) or a model (-m resnet50)")
-    return plan.resolve(checked, cache_sources(cache.root()))
+    merged = override(data, matrix)
+
+    def place(keys: Sequence[str | int]) -> str:
+        key = str(keys[0])
+        said = data.get(key)
+        return f"{source}:{spec.line_of(content, keys)}" if content and said and said == merged.get(key) else ""
+
+    return plan.resolve(spec.check(merged, source or "", content), cache_sources(cache.root()), place)
 
 
 def cache_sources(folder: Path) -> Sources:

@@ -101,11 +101,14 @@ def command(
 
     form = form_of("json" if as_json else form, output, FORMATS)
     if bool(runs) == bool(models):
-        raise click.UsageError("give results folders (backbench recommend RUN…) or --models (first-choice), not both")
+        said = "give one of them, not both" if runs else "nothing to choose from: give one of them"
+        raise click.UsageError(f"{said}: results folders (backbench recommend RUN…) or --models (first-choice)")
     folders = (_measured(models, asked, Console(stderr=True)),) if models else runs
     if runs:
         _refuse_measuring_options(asked)
-    found = _comparable(evidence.read(folders), asked["batch"])
+    read = evidence.read(folders)
+    _check_names(asked, read)
+    found = _comparable(read, asked["batch"])
     warn_unfinished(found)
     answer = recommend(found, _question(asked))
     _print(Advice(answer, _explained(answer, explain), _deciding(answer)), form, output)
@@ -151,6 +154,21 @@ def _question(asked: Mapping[str, Any]) -> Question:
     return Question(
         tuple(constraints), asked["percentile"], asked["scope"], cast(Any, asked["prefer"]), asked["accuracy_margin"]
     )
+
+
+def _check_names(asked: Mapping[str, Any], found: Sequence[Evidence]) -> None:
+    """Raise `UnknownName` for a runtime or device that nothing was measured with, and that is none: else it would be a no."""
+    from harness import device_names, registry
+    from harness.errors import UnknownName, did_you_mean
+
+    cells = [one.record.cell for one in found]
+    runtimes = sorted({*registry.found("runtimes"), *(cell.runtime for cell in cells)})
+    for name in asked["runtimes"]:
+        if name not in runtimes:
+            hint = did_you_mean(name, runtimes, f"runtimes: {', '.join(runtimes)}")
+            raise UnknownName(f"unknown runtime {name!r}", hint)
+    for name in set(asked["devices"]) - {cell.device for cell in cells}:
+        device_names.check(name)
 
 
 def _comparable(found: Sequence[Evidence], batch: int | None) -> list[Evidence]:

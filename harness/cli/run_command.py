@@ -103,12 +103,12 @@ def refuse_if_empty(plan: Plan) -> None:
 def show_size(console: Console, plan: Plan) -> None:
     """How many cells, and how long they take at most."""
     from harness.group import expected_s
-    from harness.units import show_seconds
+    from harness.units import counted, show_seconds
 
     cells = sum(len(group.cells) for group in plan.groups)
     left = sum(expected_s(group, plan.rules) for group in plan.groups)
     console.print(
-        f"{cells} cells in {len(plan.groups)} groups; at most {show_seconds(left)} of measuring, "
+        f"{counted(cells, 'cell')} in {counted(len(plan.groups), 'group')}; at most {show_seconds(left)} of measuring, "
         "and up to half a minute per backbone that has not been exported yet",
         highlight=False,
     )
@@ -119,14 +119,16 @@ def show_plan(screen: Console, plan: Plan) -> None:
     from rich import box
     from rich.table import Table
 
+    from harness.report import naming
     from harness.report.content import refusals
 
     table = Table(title=f"plan {plan.name}", box=box.SIMPLE_HEAD)
     for header in ("backbone", "weights", "cell", "threads", ""):
         table.add_column(header, overflow="fold", no_wrap=header in ("threads", ""))
+    names = naming.names(group.cells[0].backbone for group in plan.groups)
     for group in plan.groups:
         for i, cell in enumerate(group.cells):
-            name = cell.backbone.name if i == 0 else ""
+            name = names[cell.backbone] if i == 0 else ""
             mark = "baseline" if _is_baseline(cell, group.baseline) else ""
             table.add_row(name, cell.backbone.weights if i == 0 else "", cell.title, str(cell.threads), mark)
     screen.print(table)

@@ -46,7 +46,8 @@ def told(answer: Recommendation) -> list[str]:
         f"{constraint.title} could not be applied: no cell's accuracy is known, measured or published"
         for constraint in answer.not_applied
     ]
-    counts = f"{sum(c.fits() for c in answer.candidates)} of {len(answer.candidates)} cells keep every constraint"
+    what = "the constraints that could be applied" if idle else "every constraint"
+    counts = f"{sum(c.fits() for c in answer.candidates)} of {len(answer.candidates)} cells keep {what}"
     return [*answer.reasons, *idle, counts]
 
 

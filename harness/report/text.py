@@ -22,6 +22,11 @@ def show(console: Console, reported: Sequence[content.Reported]) -> None:
     for one in reported:
         if one.records:
             console.print(table(one, console.width))
+            if left := narrow(one, console.width):
+                room = "(a wider terminal, COLUMNS=160 or -o FILE.md has it)"
+                console.print(
+                    f"left out for want of room: {', '.join(left)} {room}", style="dim", markup=False, highlight=False
+                )
         else:
             console.print(f"{one.run.plan.name}: {content.nothing(one)}", style="bold", markup=False, highlight=False)
         for remark in content.remarks(one.records):
@@ -37,7 +42,7 @@ def table(reported: content.Reported, width: int = 160) -> Table:
     from rich.text import Text
 
     rows = content.rows(reported.records)
-    keep = _fitting([i for i in content.shown(reported.records) if i and _telling(rows, i)], rows, width)
+    keep = _fitting(_wanted(reported, rows), rows, width)
     same = [
         f"{h} {rows[0][i]}" for i, h in enumerate(content.HEADERS) if rows and h in _COMMON and not _telling(rows, i)
     ]
@@ -59,6 +64,18 @@ def table(reported: content.Reported, width: int = 160) -> Table:
         drawn.add_row(*words)
         last = row[0]
     return drawn
+
+
+def narrow(reported: content.Reported, width: int) -> list[str]:
+    """Headers of the columns that the table has no room for."""
+    rows = content.rows(reported.records)
+    wanted = _wanted(reported, rows)
+    keep = _fitting(wanted, rows, width)
+    return [content.HEADERS[i] for i in wanted if i not in keep]
+
+
+def _wanted(reported: content.Reported, rows: Sequence[Sequence[str]]) -> list[int]:
+    return [i for i in content.shown(reported.records) if i and _telling(rows, i)]
 
 
 def _telling(rows: Sequence[Sequence[str]], column: int) -> bool:

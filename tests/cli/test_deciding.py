@@ -167,6 +167,22 @@ def test_an_older_run_without_raw_samples_is_inconclusive(tmp_path: Path) -> Non
 # ── recommend ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(("-r", "ort_cp"), "did you mean 'ort_cpu'"), (("--device", "cuda0"), "unknown device 'cuda0'")],
+)
+def test_a_mistyped_runtime_or_device_is_no_answer(words: tuple[str, ...], said: str) -> None:
+    done = _call(recommend, RUN, *words)
+    assert done.exit_code == 64
+    assert said in done.output
+    assert _call(recommend, RUN, "-r", "tensorrt").exit_code == 1, "which there is, and nothing was measured with"
+
+
+def test_a_constraint_that_could_not_be_applied_is_kept_by_none() -> None:
+    said = _call(recommend, RUN, "--min-accuracy", "76%").output
+    assert "12 of 12 cells keep the constraints that could be applied" in said
+
+
 def test_a_recommendation_from_the_run_of_the_repository() -> None:
     said = _call(
         recommend, RUN, "--max-latency", "10ms", "--percentile", "p90", "--max-memory", "160MB", "--explain", "vit*"

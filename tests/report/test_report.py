@@ -45,6 +45,8 @@ def test_a_narrow_screen_keeps_what_matters() -> None:
     table = "\n".join(lines[:9])
     assert "2.00 [1.98, 2.02]" in table
     assert "…" not in table
+    left = next(line for line in lines if line.startswith("left out for want of room: "))
+    assert "p99 ms" in left and "left out" not in _screen(ALL, 200)
 
 
 def test_a_long_name_folds_and_cuts_no_figure_and_no_verdict() -> None:
