@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import codec, label, registry, schedule
-from harness.errors import OpenFailed
+from harness.errors import BackbenchError, OpenFailed
 from harness.launch import Worker, environment, pinned
 from harness.model import (
     JSON,
@@ -84,9 +84,13 @@ class Station:
         )
 
     def burst(self, pace: Pace) -> Burst:
-        """One burst."""
+        """One burst. After one that fails the worker is gone: the others are measured without what it held."""
         lasts = pace.seconds + pace.end_to_end_s
-        return codec.decode(Burst, self._ask("burst", 12 + pace.inferences, lasts, pace=codec.encode(pace)))
+        try:
+            return codec.decode(Burst, self._ask("burst", 12 + pace.inferences, lasts, pace=codec.encode(pace)))
+        except BackbenchError:
+            self.worker.close()
+            raise
 
     def profile(self, inferences: int) -> tuple[ProfiledInference, ...]:
         """So many inferences with the runtime's profiler on; it may compile again for that."""

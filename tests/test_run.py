@@ -8,11 +8,12 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
-from harness import cache, codec, core_to_core, group, plan, run, schedule, spec, station, store
+from harness import cache, codec, core_to_core, group, plan, prepare, run, schedule, spec, station, store
 from harness.catalog import Catalog
-from harness.errors import StoreFailed
+from harness.errors import BackbenchError, StoreFailed
 from harness.launch import Worker
 from harness.model import CONTROL, Cell, Group
 from harness.probes.panel import ALL
@@ -265,20 +266,31 @@ def test_a_second_run_exports_nothing(tmp_path: Path) -> None:
 def test_the_worker_of_a_deployed_runtime_is_free_of_torch(tmp_path: Path) -> None:
     """Its memory figure is the runtime's own."""
     made = _plan(tmp_path, ["ort_cpu", "openvino"])
-    from harness.prepare import prepare
-    from harness.station import Station
-
     cells = {codec.key(cell): cell for g in made.groups for cell in g.cells}
-    ready = prepare(cells, cache.Cache(tmp_path / "cache"), tmp_path, 1, lambda _: None).ready
+    ready = prepare.prepare(cells, cache.Cache(tmp_path / "cache"), tmp_path, 1, lambda _: None).ready
     for key, cell in cells.items():
         with Worker(tmp_path / "w.log") as worker:
-            station = Station(cell, ready[key], worker, made.rules)
-            assert "torch" not in station.open(tmp_path).modules
-            station.verify()
-            station.warm()
-            memory = station.memory()
+            mine = station.Station(cell, ready[key], worker, made.rules)
+            assert "torch" not in mine.open(tmp_path).modules
+            mine.verify()
+            mine.warm()
+            memory = mine.memory()
             assert not {"torch", "timm", "onnx", "pandas"} & set(memory["modules"])
             assert memory["rss_peak_bytes"] > 20_000_000
+
+
+def test_a_worker_whose_burst_failed_holds_nothing_while_the_others_are_measured(tmp_path: Path) -> None:
+    made = _plan(tmp_path, [_fake(fault="raise", fault_at=30)])
+    cells = {codec.key(cell): cell for g in made.groups for cell in g.cells if cell.options}
+    ready = prepare.prepare(cells, cache.Cache(tmp_path / "cache"), tmp_path, 1, lambda _: None).ready
+    ((key, cell),) = cells.items()
+    with Worker(tmp_path / "w.log") as worker:
+        failing = station.Station(cell, ready[key], worker, made.rules)
+        failing.open(tmp_path)
+        with pytest.raises(BackbenchError):
+            for _ in range(30):
+                failing.burst(schedule.pace_of(made.rules))
+        assert not psutil.pid_exists(worker.pid)
 
 
 def test_processes_are_fresh_and_their_samples_told_apart(tmp_path: Path) -> None:
