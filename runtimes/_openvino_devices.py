@@ -5,6 +5,7 @@ https://docs.openvino.ai/2026/openvino-workflow/running-inference/inference-devi
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
 import tempfile
@@ -36,7 +37,7 @@ def probe() -> tuple[Device, ...]:
     import openvino
 
     core = openvino.Core()
-    found, faults = [], []
+    found, ran, faults = [], [], []
     for name in core.available_devices:
         kind, _, index = name.partition(".")
         if kind in KINDS:
@@ -45,6 +46,7 @@ def probe() -> tuple[Device, ...]:
             except Exception as error:  # noqa: BLE001 - one that is broken must not hide the others
                 faults.append(f"{name}: {said(error)}")
                 continue
+            ran.append(name)
             number = int(index) if index else (0 if kind == "GPU" else None)
             found.append(_described(core, name, Device(KINDS[kind], number)))
     sys.stderr.writelines(f"OpenVINO lists a device that runs nothing: {fault}\n" for fault in faults)
@@ -52,11 +54,20 @@ def probe() -> tuple[Device, ...]:
         raise OpenFailed(
             f"OpenVINO runs nothing here: {'; '.join(faults) or 'it lists no device'}", "see: backbench doctor"
         )
-    names = ",".join(_priorities(core))
+    return (*found, *_choosing(core, ",".join(_by_priority(ran))))
+
+
+def _choosing(core: Any, names: str) -> Sequence[Device]:
+    """AUTO and HETERO, where they run a small model over these devices, which do; why one does not goes to stderr."""
+    found = []
     for name in ("AUTO", "HETERO"):
-        _run(core, f"{name}:{names}")
+        try:
+            _run(core, f"{name}:{names}")
+        except Exception as error:  # noqa: BLE001 - what they choose among runs without them
+            sys.stderr.write(f"OpenVINO's {name} runs nothing over {names}: {said(error)}\n")
+            continue
         found.append(Device(KINDS[name], None, f"{name} over {names}"))
-    return tuple(found)
+    return found
 
 
 def _run(core: Any, name: str) -> None:
@@ -80,21 +91,35 @@ def _described(core: Any, name: str, device: Device) -> Device:
     return Device(device.kind, device.index, str(core.get_property(name, "FULL_DEVICE_NAME")), size, details)
 
 
-def _priorities(core: Any) -> Sequence[str]:
-    """What is there, the most specialised first."""
-    return sorted(
-        (name for name in core.available_devices if name.partition(".")[0] in _ORDER),
-        key=lambda name: (_ORDER.index(name.partition(".")[0]), name),
-    )
+def _by_priority(names: Sequence[str]) -> Sequence[str]:
+    """The most specialised first."""
+    known = [name for name in names if name.partition(".")[0] in _ORDER]
+    return sorted(known, key=lambda name: (_ORDER.index(name.partition(".")[0]), name))
+
+
+def _having(core: Any, precision: Precision) -> Sequence[str]:
+    """The devices that compute in the precision, the most specialised first. Raises `Unsupported` where none does."""
+    found = []
+    for name in _by_priority(core.available_devices):
+        with contextlib.suppress(Exception):  # a device without a driver that works must not hide the others
+            if _CAPABILITIES[precision] in core.get_property(name, "OPTIMIZATION_CAPABILITIES"):
+                found.append(name)
+    if not found:
+        has = ", ".join(core.available_devices) or "no device"
+        raise Unsupported(f"OpenVINO has {precision} on no device here: it lists {has}", "take another precision")
+    return found
 
 
 def name_of(core: Any, setup: Setup) -> str:
-    """OpenVINO's name for the cell's device. Raises `Unsupported`, naming what it lists, where that is not among it."""
+    """OpenVINO's name for the cell's device. Raises `Unsupported`, naming what it lists, where that is not among it.
+
+    AUTO and HETERO choose among `priorities`; where none are given, among the devices that have the cell's precision.
+    """
     listed = list(core.available_devices)
     kind = _NAMES[setup.device.kind]
     if setup.device.kind in CHOOSING:
         asked = str(setup.options["priorities"])
-        names = [name.strip() for name in asked.split(",") if name.strip()] or list(_priorities(core))
+        names = [name.strip() for name in asked.split(",") if name.strip()] or _having(core, setup.precision)
         for name in names:
             _check_listed(name, listed)
         return f"{kind}:{','.join(names)}"
@@ -113,14 +138,16 @@ def _check_listed(name: str, listed: Sequence[str]) -> str:
 
 def check_capable(core: Any, device: str, precision: Precision) -> None:
     """Raise `Unsupported` where the device (each one, of AUTO and HETERO) does not compute in the precision."""
-    for name in device.partition(":")[2].split(",") if ":" in device else [device]:
+    chooses = ":" in device
+    for name in device.partition(":")[2].split(",") if chooses else [device]:
         try:
             capabilities = core.get_property(name, "OPTIMIZATION_CAPABILITIES")
         except Exception as error:
             raise OpenFailed(f"OpenVINO does not reach {name}: {said(error)}", "see: backbench doctor") from error
         if _CAPABILITIES[precision] not in capabilities:
             has = ", ".join(map(str, capabilities))
-            raise Unsupported(f"this {name} has no {precision} (it has: {has})", "take another precision")
+            hint = "leave it out of what is chosen among, as in -o openvino.priorities=GPU,CPU; or " if chooses else ""
+            raise Unsupported(f"this {name} has no {precision} (it has: {has})", f"{hint}take another precision")
 
 
 # ── properties ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
 from harness.api import Device, OpenFailed, RunFailed, Unsupported
 from harness.label import contradiction
-from harness.model import Backbone, Cell
+from harness.model import Backbone, Cell, Precision, Setup
 from tests.runtimes.opening import conv_onnx, conv_reference, images, infer, opened
 
 openvino = pytest.importorskip("openvino")
@@ -165,6 +165,78 @@ def test_a_device_that_runs_nothing_does_not_hide_the_others(
     with pytest.raises(OpenFailed, match="OpenVINO runs nothing here: CPU: no driver"):
         devices.probe()
     assert "OpenVINO lists a device that runs nothing: CPU: no driver" in capsys.readouterr().err
+
+
+class Laptop:
+    """A core that lists a CPU and an NPU, whose plug-ins are not there."""
+
+    available_devices: ClassVar = ["CPU", "NPU"]
+    told: ClassVar = {
+        "CPU": {"OPTIMIZATION_CAPABILITIES": ["FP32", "BF16", "INT8"], "FULL_DEVICE_NAME": "a processor"},
+        "NPU": {"OPTIMIZATION_CAPABILITIES": ["FP16", "INT8"], "FULL_DEVICE_NAME": "an NPU"},
+    }
+
+    def get_property(self, device: str, name: str) -> Any:
+        return list(self.told[device]) if name == "SUPPORTED_PROPERTIES" else self.told[device][name]
+
+
+@pytest.mark.parametrize(
+    ("refused", "reached"),
+    [
+        ("NPU", ["cpu", "auto", "hetero"]),
+        ("HETERO", ["cpu", "intel-npu", "auto"]),
+        ("", ["cpu", "intel-npu", "auto", "hetero"]),
+    ],
+)
+def test_what_does_not_compile_is_left_out_of_auto_and_hetero_too(
+    refused: str, reached: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An NPU that is listed and has no compiler: the CPU is reached all the same."""
+    from runtimes import _openvino_devices as devices
+
+    def run(core: object, name: str) -> None:
+        if refused and refused in name:
+            raise RuntimeError("no compiler")
+
+    monkeypatch.setattr(devices, "_run", run)
+    monkeypatch.setattr(openvino, "Core", Laptop)
+    found = devices.probe()
+    assert [device.id for device in found] == reached
+    assert found[-1].name.endswith("over CPU" if refused == "NPU" else "over NPU,CPU")
+    told = capsys.readouterr().err
+    assert ("no compiler" in told and refused in told) if refused else not told
+
+
+def setup_on(kind: str, precision: Precision, priorities: str = "") -> Setup:
+    from runtimes.openvino import OpenVino
+
+    return Setup(Device(kind), precision, 1, 1, {**OpenVino.options, "priorities": priorities}, "")
+
+
+@pytest.mark.parametrize("kind", ["auto", "hetero"])
+def test_auto_chooses_among_the_devices_that_have_the_precision(kind: str) -> None:
+    from runtimes._openvino_devices import check_capable, name_of
+
+    core = Laptop()
+    names = [name_of(core, setup_on(kind, precision)) for precision in ("fp32", "int8")]
+    assert names == [f"{kind.upper()}:CPU", f"{kind.upper()}:NPU,CPU"]
+    check_capable(core, names[0], "fp32")
+    given = name_of(core, setup_on(kind, "fp32", "NPU,CPU"))
+    assert given == f"{kind.upper()}:NPU,CPU", "what was asked for is not changed in silence"
+    with pytest.raises(Unsupported, match="this NPU has no fp32") as caught:
+        check_capable(core, given, "fp32")
+    assert "-o openvino.priorities=GPU,CPU" in caught.value.hint
+
+
+def test_a_precision_that_no_device_has_is_unsupported_also_where_some_device_tells_nothing() -> None:
+    from runtimes._openvino_devices import name_of
+
+    class Silent(Laptop):
+        told: ClassVar = {"CPU": {"OPTIMIZATION_CAPABILITIES": ["FP32"]}, "NPU": {}}
+
+    assert name_of(Silent(), setup_on("auto", "fp32")) == "AUTO:CPU"
+    with pytest.raises(Unsupported, match="OpenVINO has int8 on no device here: it lists CPU, NPU"):
+        name_of(Silent(), setup_on("auto", "int8"))
 
 
 def test_its_own_clock_is_beside_the_wall(tmp_path: Path) -> None:
