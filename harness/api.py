@@ -8,9 +8,10 @@ reads the class attributes, and only a worker process calls the methods. Library
 
 from __future__ import annotations
 
+import sys
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -48,7 +49,7 @@ __all__ = [
     "JSON", "TRACED_BATCH", "Artifact", "BackbenchError", "Clock", "Device", "Export", "ExportFailed", "Exporter",
     "Facts", "Format", "LayerTime", "MissingLibrary", "OpenFailed", "Precision", "ProfiledInference", "Request",
     "RunFailed", "Runtime", "Session", "Setup", "SourceInvalid", "TensorSpec", "Unsupported", "calibration_inputs",
-    "companion", "first_line", "load_timm", "nvidia", "onnx_export", "quiet_warnings", "usable_cpus", "vnni",
+    "companion", "first_line", "load_timm", "nvidia", "onnx_export", "quiet_warnings", "usable_cpus", "vnni", "working",
 ]  # fmt: skip
 
 
@@ -202,6 +203,24 @@ class Clock(Protocol):
     def start(self) -> None: ...
     def end(self) -> None: ...
     def elapsed_ns(self) -> int: ...
+
+
+def working(devices: Iterable[Device], prove: Callable[[Device], object]) -> list[Device]:
+    """The devices on which `prove` raises nothing: one that is broken must not hide the others. Why it does not run goes to
+    stderr. Raises the first fault where no device is left.
+    """
+    found, faults = [], []
+    for device in devices:
+        try:
+            prove(device)
+        except Exception as error:  # noqa: BLE001 - whatever a library raises there
+            faults.append(error)
+            sys.stderr.write(f"{device.id} runs nothing: {first_line(error)}\n")
+        else:
+            found.append(device)
+    if faults and not found:
+        raise faults[0]
+    return found
 
 
 def load_timm(artifact: Artifact) -> Any:

@@ -26,6 +26,7 @@ from harness.api import (
     Unsupported,
     first_line,
     nvidia,
+    working,
 )
 from runtimes._onnxruntime import OnnxRuntimeSession
 from runtimes._ort_open import LEVELS
@@ -79,10 +80,7 @@ def _flag(on: object) -> str:
 def gpus(provider: str) -> Sequence[Device]:
     """The GPUs on which the provider runs a small model. Raises with what is missing."""
     require(provider)
-    found = nvidia.gpus()
-    for device in found:
-        prove(provider, {"device_id": str(device.index or 0)})
-    return found
+    return working(nvidia.gpus(), lambda device: prove(provider, {"device_id": str(device.index or 0)}))
 
 
 class CudaOrtSession(OnnxRuntimeSession):

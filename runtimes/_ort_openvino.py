@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from harness.api import Artifact, Device, LayerTime, OpenFailed, Precision, Setup, first_line
+from harness.api import Artifact, Device, LayerTime, OpenFailed, Precision, Setup, first_line, working
 from runtimes import _ort_plugin as plugin
 from runtimes._onnxruntime import OnnxRuntimeSession
 from runtimes._ort_provider import OPENVINO, PROBE, placement
@@ -20,25 +21,25 @@ _NAMES: Mapping[str, str] = {kind: name for name, kind in KINDS.items()}
 _HINTS: Mapping[Precision, str] = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
 
 
-def reached() -> tuple[Device, ...]:
+def reached() -> Sequence[Device]:
     """The devices on which the provider runs a small model. Raises `Unsupported` where it lists none."""
     listed = plugin.devices(OPENVINO)
     if not listed:
         raise plugin.none_listed(OPENVINO)
-    found = []
-    for device in listed:
-        name = plugin.name_of(device)
-        kind, number = plugin.numbered(name)
+    known = {}
+    for one in listed:
+        kind, number = plugin.numbered(plugin.name_of(one))
         if kind in KINDS:
-            _prove(device, name)
-            found.append(Device(KINDS[kind], number if kind == "GPU" else None, str(device.device.vendor)))
-    return tuple(found)
+            device = Device(KINDS[kind], number if kind == "GPU" else None, str(one.device.vendor))
+            known[device.id] = (device, one)
+    return working((device for device, _ in known.values()), lambda device: _prove(known[device.id][1]))
 
 
-def _prove(device: object, name: str) -> None:
+def _prove(device: Any) -> None:
     import numpy as np
     import onnxruntime as ort
 
+    name = plugin.name_of(device)
     options = ort.SessionOptions()
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     try:

@@ -10,7 +10,7 @@ from harness.api import Device, OpenFailed, nvidia
 from runtimes._ort_provider import PROBE
 
 
-def runs(trt: nvidia.types.TensorRT, device: Device) -> bool:
+def prove(trt: nvidia.types.TensorRT, device: Device) -> None:
     """Build a Relu, run it, and compare. Raises `OpenFailed` with what is missing."""
     try:
         right = _right(trt, device.index or 0)
@@ -18,7 +18,6 @@ def runs(trt: nvidia.types.TensorRT, device: Device) -> bool:
         raise nvidia.failure(OpenFailed, f"TensorRT does not run on {device.id}", str(error)) from error
     if not right:
         raise OpenFailed(f"TensorRT computes a wrong result on {device.id}", "see: backbench doctor")
-    return True
 
 
 @nvidia.cuda_errors()

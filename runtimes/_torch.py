@@ -20,6 +20,7 @@ from harness.api import (
     Setup,
     first_line,
     load_timm,
+    working,
 )
 from runtimes._torch_events import Events
 from runtimes._torch_facts import precision_of, told
@@ -52,13 +53,10 @@ class TorchRuntime(Runtime):
         """The host, and every CUDA device that multiplies two matrices."""
         import torch
 
-        _multiply(torch, "cpu")
-        found = [Device("cpu")]
-        for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
-            _multiply(torch, f"cuda:{index}")
-            properties = torch.cuda.get_device_properties(index)
-            found.append(Device("cuda", index, properties.name, properties.total_memory))
-        return found
+        numbers = range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
+        gpus = [(index, torch.cuda.get_device_properties(index)) for index in numbers]
+        listed = [Device("cpu"), *(Device("cuda", index, told.name, told.total_memory) for index, told in gpus)]
+        return working(listed, lambda device: _multiply(torch, device.id))
 
 
 def _multiply(torch: Any, where: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from harness.api import JSON, Artifact, Device, OpenFailed, Runtime, Session, Setup, nvidia
+from harness.api import JSON, Artifact, Device, OpenFailed, Runtime, Session, Setup, nvidia, working
 from runtimes._tensorrt import TensorRtSession
 from runtimes._tensorrt_engine import check_tensors
 
@@ -28,10 +28,10 @@ class TensorRt(Runtime):
 
     def devices(self) -> Sequence[Device]:
         """The GPUs on which TensorRT builds and runs a small network, and the DLA cores that it sees beside them."""
-        from runtimes._tensorrt_probe import dla_cores, runs
+        from runtimes._tensorrt_probe import dla_cores, prove
 
         trt = nvidia.library()
-        reached = tuple(device for device in nvidia.gpus() if runs(trt, device))
+        reached = working(nvidia.gpus(), lambda device: prove(trt, device))
         return (*reached, *dla_cores(trt, reached))
 
     def open(self, artifact: Artifact, setup: Setup) -> Session:

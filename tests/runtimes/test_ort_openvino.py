@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from harness import registry
-from harness.api import MissingLibrary, Unsupported
+from harness.api import MissingLibrary, OpenFailed, Unsupported
 from harness.model import JSON, Device, Precision, Setup
 from runtimes import _ort_openvino
 from runtimes import _ort_plugin as plugin
@@ -93,7 +93,7 @@ def test_of_several_gpus_each_has_its_number(
     names: Sequence[str], index: int, chosen: str, module: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _listed(monkeypatch, [_device(name) for name in names])
-    monkeypatch.setattr(_ort_openvino, "_prove", lambda device, name: None)
+    monkeypatch.setattr(_ort_openvino, "_prove", lambda device: None)
     assert [device.id for device in reached()] == ["cpu", *(f"intel-gpu:{n}" for n in range(len(names) - 1))]
     made = provider_options(setup_for(Device("intel-gpu", index), "fp16"))
     options: Any = _Options()
@@ -103,6 +103,16 @@ def test_of_several_gpus_each_has_its_number(
     assert config["GPU"] == config[f"GPU.{index}"], "releases differ in the name that they look for"
     with pytest.raises(Unsupported, match=r"lists no GPU\.7: it lists CPU, GPU"):
         plugin.added(options, [(OPENVINO, provider_options(setup_for(Device("intel-gpu", 7), "fp16")))])
+
+
+def test_a_device_that_runs_nothing_does_not_hide_the_others(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(device: Any) -> None:
+        if plugin.name_of(device) == "NPU":
+            raise OpenFailed("no compiler")
+
+    _listed(monkeypatch, [_device("NPU"), _device("CPU")])
+    monkeypatch.setattr(_ort_openvino, "_prove", refuse)
+    assert [device.id for device in reached()] == ["cpu"]
 
 
 def test_a_library_that_does_not_load_is_named(module: Any) -> None:

@@ -9,6 +9,7 @@ import importlib.metadata
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -16,7 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from harness import registry
+from harness import nvidia, registry
 from harness.api import MissingLibrary, OpenFailed, RunFailed, Unsupported
 from harness.model import JSON, Device, Precision, Setup
 from runtimes import _ort_profile as profile_of
@@ -123,6 +124,24 @@ def test_without_a_driver_that_is_what_is_said() -> None:
     assert "the NVIDIA driver is too old for this CUDA" in error.message
     assert "nvidia-smi" in error.hint
     assert isinstance(absent(CUDA, "in use: CPUExecutionProvider"), OpenFailed)
+
+
+def test_an_old_gpu_does_not_hide_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    from runtimes import _ort_cuda
+
+    broken = {"0"}
+
+    def refuse(name: str, options: Mapping[str, str]) -> None:
+        if options["device_id"] in broken:
+            raise OpenFailed(f"{name} has no kernels for number {options['device_id']}")
+
+    monkeypatch.setattr(_ort_cuda, "require", lambda name: None)
+    monkeypatch.setattr(_ort_cuda, "prove", refuse)
+    monkeypatch.setattr(nvidia, "gpus", lambda: (GPU, Device("cuda", 1)))
+    assert [device.id for device in _ort_cuda.gpus(CUDA)] == ["cuda:1"]
+    broken.add("1")
+    with pytest.raises(OpenFailed, match="no kernels for number 0"):
+        _ort_cuda.gpus(CUDA)
 
 
 # ── options ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -335,6 +335,20 @@ def test_a_device_counts_as_reached_only_where_a_network_runs_there(trt: double.
         TensorRt().devices()
 
 
+def test_an_old_gpu_does_not_hide_another_one(trt: double.Double, monkeypatch: pytest.MonkeyPatch) -> None:
+    from runtimes import _tensorrt_probe
+
+    def right(_: object, index: int) -> bool:
+        if index == 0:
+            raise RuntimeError("the compute capability is no longer supported")
+        return True
+
+    trt.dla_cores = 0
+    monkeypatch.setattr(_tensorrt_probe, "_right", right)
+    monkeypatch.setattr(nvidia, "gpus", lambda: (GPU, Device("cuda", 1)))
+    assert [device.id for device in TensorRt().devices()] == ["cuda:1"]
+
+
 # ── DLA ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 DLA = Device("dla", 1, "DLA core of Orin")

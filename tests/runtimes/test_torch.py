@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import backbone
+from harness import backbone, registry
 from harness.api import OpenFailed, RunFailed
 from harness.model import Artifact, Device, Recipe, TensorSpec
 from runtimes._torch_profile import _kernel
@@ -162,6 +162,24 @@ def test_a_cuda_device_that_is_not_there_fails_to_open() -> None:
         pytest.skip("there is one")
     with pytest.raises(OpenFailed, match="no CUDA device"):
         opened("torch_eager", artifact(), device=Device("cuda", 0))
+
+
+def test_an_old_gpu_does_not_hide_another_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from runtimes import _torch
+
+    def multiply(_: object, where: str) -> None:
+        if where == "cuda:0":
+            raise RuntimeError("CUDA error: no kernel image is available for execution on the device")
+
+    monkeypatch.setattr(_torch, "_multiply", multiply)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    told = SimpleNamespace(name="GPU", total_memory=1 << 30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: told)
+    assert [device.id for device in registry.runtime_class("torch_eager")().devices()] == ["cpu", "cuda:1"]
+    assert "cuda:0 runs nothing: CUDA error: no kernel image" in capsys.readouterr().err
 
 
 def test_a_session_on_a_second_gpu_makes_it_the_current_one(
