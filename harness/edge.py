@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import grp
 import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -58,11 +59,19 @@ def _jetson(root: Path) -> Iterator[Diagnosis]:
         yield Diagnosis("warn", seen, "sudo systemctl disable --now nvzramconfig")
     else:
         yield Diagnosis("ok", f"swap: {', '.join(listed) or 'none'}")
-    if any(exists(root / place) for place in _TRTEXEC):
-        yield Diagnosis("ok", "trtexec is there")
-    else:
-        yield Diagnosis("warn", "trtexec is not installed", "sudo apt-get install -y tensorrt libnvinfer-bin")
+    yield _trtexec(root)
     yield from _groups(("video", "render"))
+
+
+def _trtexec(root: Path) -> Diagnosis:
+    """Where the runtime `trtexec` looks: `$TRTEXEC` alone where it is set, else the PATH, else JetPack's places."""
+    if given := os.environ.get("TRTEXEC"):
+        if os.access(given, os.X_OK) and Path(given).is_file():
+            return Diagnosis("ok", f"trtexec is there (TRTEXEC={given})")
+        return Diagnosis("warn", f"TRTEXEC={given} is no program", "export TRTEXEC=/path/to/trtexec, or: unset TRTEXEC")
+    if shutil.which("trtexec") or any(exists(root / place) for place in _TRTEXEC):
+        return Diagnosis("ok", "trtexec is there")
+    return Diagnosis("warn", "trtexec is not installed", "sudo apt-get install -y tensorrt libnvinfer-bin")
 
 
 def _power_mode(mode: str, largest: int | None) -> Diagnosis:

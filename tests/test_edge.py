@@ -18,6 +18,12 @@ def found(root: Path, loads: Callable[[str], bool] = lambda name: True) -> dict[
     return {diagnosis.text: diagnosis for diagnosis in edge.diagnose(root, loads)}
 
 
+@pytest.fixture(autouse=True)
+def _no_trtexec(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of this machine; a recorded tree has its own."""
+    monkeypatch.delenv("TRTEXEC", raising=False)
+
+
 @pytest.fixture
 def orin(tmp_path: Path) -> Path:
     root = unfold(tmp_path, ORIN)
@@ -92,6 +98,22 @@ def test_each_fault_of_a_jetson_has_its_command(orin: Path) -> None:
     write(orin, "/proc/swaps", "Filename Type Size Used Priority")
     told = found(orin)
     assert told["power mode 0: MAXN"].level == told["trtexec is there"].level == told["swap: none"].level == "ok"
+
+
+def test_trtexec_is_looked_for_where_the_runtime_does(
+    orin: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    assert found(orin)["trtexec is not installed"].level == "warn"
+    program = tmp_path / "bin/trtexec"
+    write(tmp_path, "/bin/trtexec", "#!/bin/sh")
+    program.chmod(0o755)
+    assert found(orin)["trtexec is there"].level == "ok", "on the PATH"
+    monkeypatch.setenv("TRTEXEC", "/nowhere/trtexec")
+    assert found(orin)["TRTEXEC=/nowhere/trtexec is no program"].level == "warn", "the runtime takes no other then"
+    monkeypatch.setenv("TRTEXEC", str(program))
+    monkeypatch.setenv("PATH", "")
+    assert found(orin)[f"trtexec is there (TRTEXEC={program})"].level == "ok"
 
 
 SUPER = """

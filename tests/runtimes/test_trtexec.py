@@ -15,6 +15,7 @@ import pytest
 
 from harness import checks, measure, registry
 from harness.errors import MissingLibrary, OpenFailed, RunFailed, Unsupported
+from harness.launch import Worker
 from harness.model import Artifact, Device, Facts, Pace, Precision, Recipe, Setup, TensorSpec
 from harness.record import Rules
 from runtimes import _trtexec
@@ -221,6 +222,12 @@ def test_a_network_on_a_dla_is_built_and_run_there_and_what_is_left_is_named(too
 def test_a_core_that_is_not_there_is_said_by_trtexec(tool: Scripted, tmp_path: Path) -> None:
     with pytest.raises(OpenFailed, match="Cannot create DLA engine, 1 not available"):
         opened(tmp_path, device=Device("dla", 1))
+
+
+def test_a_worker_finds_the_trtexec_of_its_parents_environment(tool: Scripted, tmp_path: Path) -> None:
+    with Worker(tmp_path / "worker.log", name="trtexec") as worker:
+        devices = worker.ask("devices", 120, runtime="trtexec")
+    assert [device["name"] for device in devices][:1] == ["Orin"]
 
 
 def test_where_there_is_none_the_message_says_what_brings_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
