@@ -12,14 +12,15 @@ from typing import ClassVar
 from harness.api import JSON, Artifact, Device, OpenFailed, Runtime, Session, Setup, nvidia, working
 from runtimes._tensorrt import TensorRtSession
 from runtimes._tensorrt_engine import check_tensors
+from runtimes._tensorrt_layers import NOT_ON_DLA
 
 
 class TensorRt(Runtime):
     """TensorRT on a CUDA GPU: an engine that was built for this very GPU and version, what it runs in read back."""
 
     accepts = ("tensorrt-engine",)
-    precisions: ClassVar = {"cuda": ("fp32", "tf32", "fp16", "bf16", "int8"), "dla": ("fp16", "int8")}
-    refuses: ClassVar = {"dla": dict.fromkeys(("fp32", "tf32", "bf16"), "a DLA computes in fp16 and int8")}
+    precisions: ClassVar = {"cuda": ("fp32", "tf32", "fp16", "bf16", "int8"), "dla": ("fp16",)}
+    refuses: ClassVar = {"dla": NOT_ON_DLA}
     # TensorRT takes no zero points: weights and activations in symmetric int8.
     asks: ClassVar = {"onnx_int8": {"activations": "int8", "symmetric": True}}
     # cuda-core, and cuda-bindings of the driver's CUDA (12 or 13), which it needs beside itself.

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from harness.api import Artifact, Device, Runtime, Session, Setup
+from runtimes._tensorrt_layers import NOT_ON_DLA
 from runtimes._trtexec import Tool, engine_for
 from runtimes._trtexec_session import TrtexecSession
 
@@ -19,8 +20,8 @@ class Trtexec(Runtime):
     """The box's `trtexec` (`$TRTEXEC`, on the PATH, or where JetPack puts it): its times, its outputs, its layers."""
 
     accepts = ("onnx",)
-    precisions: ClassVar = {"cuda": ("fp32", "tf32", "fp16", "bf16", "int8"), "dla": ("fp16", "int8")}
-    refuses: ClassVar = {"dla": dict.fromkeys(("fp32", "tf32", "bf16"), "a DLA computes in fp16 and int8")}
+    precisions: ClassVar = {"cuda": ("fp32", "tf32", "fp16", "bf16", "int8"), "dla": ("fp16",)}
+    refuses: ClassVar = {"dla": NOT_ON_DLA}
     # TensorRT takes no zero points: weights and activations in symmetric int8.
     asks: ClassVar = {"onnx_int8": {"activations": "int8", "symmetric": True}}
     casts: ClassVar = {"tf32": "fp32"}

@@ -412,6 +412,15 @@ def test_a_dla_that_is_not_there_or_can_run_nothing_is_unsupported(trt: double.D
         dla_engine(tmp_path, "int8")
 
 
+@pytest.mark.parametrize("runtime", ["tensorrt", "trtexec"])
+def test_a_dla_is_not_promised_the_int8_that_it_cannot_take(runtime: str) -> None:
+    """It takes int8 by calibration scales alone; what is made here is a QDQ graph."""
+    plugin = registry.runtime_class(runtime)
+    assert plugin.precisions["dla"] == ("fp16",)
+    assert "calibration scales" in plugin.refuses["dla"]["int8"]
+    assert "int8" in plugin.precisions["cuda"]
+
+
 def test_an_engine_of_a_dla_is_none_of_the_gpu(trt: double.Double, tmp_path: Path) -> None:
     with pytest.raises(OpenFailed, match="made for accelerator DLA, here it is nothing"):
         opened(dla_engine(tmp_path)[0], "fp16")
