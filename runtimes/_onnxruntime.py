@@ -49,7 +49,7 @@ class OnnxRuntimeSession(Session):
         self._artifact, self._setup, self._providers = artifact, setup, providers
         before = tasks()
         here = [(name, {**options, **(own or {}).get(name, {})}) for name, options in providers]
-        self._session = create(artifact.path, session_options(setup.threads, setup.options), here)
+        self._session = create(artifact.path, session_options(setup.threads, setup.options, self._fixed()), here)
         self._pool = None if before is None else (tasks() or before) - before
         in_use = self._session.get_providers()
         if lost := [name for name, _ in providers if name not in in_use]:
@@ -60,6 +60,10 @@ class OnnxRuntimeSession(Session):
         self._binding = self._session.io_binding()
         self._inputs: dict[str, Any] = {}
         self._outputs: dict[str, Any] = {}
+
+    def _fixed(self) -> Mapping[str, int]:
+        """Named dimensions of the graph that the session is opened with a size for; others take any."""
+        return {}
 
     def bind(self, feed: Mapping[str, Array]) -> None:
         """Copy into the bound inputs; the first call makes them, and the outputs. Raises `RunFailed`."""
@@ -187,7 +191,7 @@ class OnnxRuntimeSession(Session):
         return {
             "path": self._artifact.path, "threads": self._setup.threads, "options": dict(self._setup.options),
             "providers": [(name, self._profiled(options)) for name, options in self._providers], "shapes": shapes,
-            "inferences": inferences,
+            "inferences": inferences, "fixed": dict(self._fixed()),
         }  # fmt: skip
 
     def _profiled(self, options: Mapping[str, str]) -> dict[str, str]:

@@ -23,8 +23,8 @@ def tasks() -> int | None:
         return None
 
 
-def session_options(threads: int, options: Mapping[str, JSON]) -> Any:
-    """Session options with everything that matters set explicitly."""
+def session_options(threads: int, options: Mapping[str, JSON], fixed: Mapping[str, int]) -> Any:
+    """Session options with everything that matters set explicitly; `fixed` are sizes of the graph's named dimensions."""
     import onnxruntime as ort
 
     made = ort.SessionOptions()
@@ -37,6 +37,8 @@ def session_options(threads: int, options: Mapping[str, JSON]) -> Any:
     made.log_severity_level = 3
     made.add_session_config_entry("session.intra_op.allow_spinning", "1" if options["spinning"] else "0")
     made.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    for name, size in fixed.items():
+        made.add_free_dimension_override_by_name(name, size)
     return made
 
 

@@ -30,8 +30,9 @@ _BLOCKED = "_nchwc"
 def profiled(order: Mapping[str, JSON], *, on_device: bool = False) -> Sequence[ProfiledInference]:
     """Kernel times of several inferences; `precision` is the ONNX type of a kernel's first input.
 
-    `order`: path, threads, options, providers ([name, options] each), shapes (by input), inferences. With `on_device` times
-    are a GPU's, not the host's. Raises `Unsupported`, also where it tells no such times.
+    `order`: path, threads, options, providers ([name, options] each), shapes (by input), inferences, fixed (sizes by
+    named dimension). With `on_device` times are a GPU's, not the host's. Raises `Unsupported`, also where it tells no
+    such times.
     """
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "runtimes._ort_profile"]
@@ -131,7 +132,7 @@ def _main() -> None:
     from runtimes._ort_open import create, session_options
 
     order = json.loads(sys.stdin.read())
-    options = session_options(order["threads"], order["options"])
+    options = session_options(order["threads"], order["options"], order["fixed"])
     options.enable_profiling = True
     options.profile_file_prefix = order["prefix"]
     session = create(order["path"], options, order["providers"])

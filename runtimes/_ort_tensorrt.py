@@ -8,7 +8,9 @@ https://onnxruntime.ai/docs/execution-providers/TensorRT-ExecutionProvider.html.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import importlib.metadata
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -39,6 +41,9 @@ class TensorRtOrtSession(CudaOrtSession):
         self._found = engines(self._folder)
         providers: Providers = [(TENSORRT, tensorrt_options(artifact, setup, self._folder)), *behind(setup)]
         super().__init__(artifact, setup, providers)
+
+    def _fixed(self) -> Mapping[str, int]:
+        return fixed_sizes(self._artifact, self._setup)
 
     def _settings(self, operators: Mapping[str, Mapping[str, int]]) -> Mapping[str, JSON]:
         kept = engines(self._folder)
@@ -84,18 +89,31 @@ def tensorrt_options(artifact: Artifact, setup: Setup, folder: Path) -> Mapping[
     if options["engine_cache"]:
         made["trt_engine_cache_path"] = str(folder)
     if options["timing_cache"]:
-        made["trt_timing_cache_path"] = str(folder.parent)
+        made["trt_timing_cache_path"] = str(timing_folder(setup))
     if limit := int(str(options["workspace_mib"])):
         made["trt_max_workspace_size"] = str(limit << 20)
     return made
 
 
+def fixed_sizes(artifact: Artifact, setup: Setup) -> Mapping[str, int]:
+    """The cell's batch for every dynamic one, where no `profile` is asked for.
+
+    With shapes known inside the graph the provider builds what it takes of it, and CUDA the rest. With a profile of the
+    graph's inputs it would refuse a graph that it has to divide, where a part's own inputs are dynamic.
+    """
+    if setup.options["profile"]:
+        return {}
+    return {str(spec.shape[0]): setup.batch for spec in artifact.inputs if spec.dynamic_batch}
+
+
 def profile_shapes(artifact: Artifact, setup: Setup) -> Mapping[str, str]:
-    """Least, best and largest shape of every input with a dynamic batch: those of the cell's batch, or of `profile`."""
+    """Least, best and largest shape of every input with a dynamic batch, of `profile`; empty where that is."""
     given = setup.options["profile"]
     if not isinstance(given, (list, tuple)) or len(given) not in (0, 3):
         raise _no_profile(given)
-    sizes = [n for n in given if isinstance(n, int)] or [setup.batch] * 3
+    if not given:
+        return {}
+    sizes = [n for n in given if isinstance(n, int)]
     if len(sizes) != 3 or not 1 <= sizes[0] <= sizes[1] <= sizes[2]:
         raise _no_profile(given)
     if not sizes[0] <= setup.batch <= sizes[2]:
@@ -132,8 +150,38 @@ def cache_folder(artifact: Artifact, setup: Setup) -> Path:
     options = sorted((name, value) for name, value in setup.options.items() if name not in shared)
     gpu = nvidia.gpu(setup.device.id)
     made_for = (gpu.name, gpu.details["compute_capability"])
-    parts = (artifact.digest, setup.precision, setup.batch, ort.__version__, options, made_for)
-    folder = Path(setup.cache) / hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+    fixed = fixed_sizes(artifact, setup)  # the file names are the same for a graph whose batch is open
+    parts = (artifact.digest, setup.precision, setup.batch, ort.__version__, options, made_for, fixed)
+    return _made(Path(setup.cache) / _digest(parts))
+
+
+def timing_folder(setup: Setup) -> Path:
+    """Where kernel timings lie that cells share, by what ONNX Runtime's file name does not tell: GPU, versions, TF32.
+
+    Timings of another GPU of the same compute capability would choose kernels that are not the fastest here. Makes the
+    folder; raises as `cache_folder` does.
+    """
+    import onnxruntime as ort
+
+    gpu = nvidia.gpu(setup.device.id)
+    tf32 = setup.precision != "fp32"  # as the environment is set for the session
+    parts = (gpu.name, gpu.details["compute_capability"], ort.__version__, _tensorrt_version(), tf32)
+    return _made(Path(setup.cache) / f"timings-{_digest(parts)}")
+
+
+def _tensorrt_version() -> str:
+    """Of the installed distribution; empty where there is none."""
+    for name in ("tensorrt", "tensorrt-cu13", "tensorrt-cu12"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            return importlib.metadata.version(name)
+    return ""
+
+
+def _digest(parts: object) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+def _made(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

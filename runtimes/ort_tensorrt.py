@@ -14,9 +14,10 @@ from runtimes._ort_tensorrt import TensorRtOrtSession
 class OrtTensorRt(Runtime):
     """ONNX Runtime's TensorRT execution provider, with CUDA's and the CPU's behind it for what it leaves out.
 
-    `profile` is the least, best and largest batch of its engines; empty for the cell's batch alone. Engines are kept
-    between runs with `engine_cache` (`warm`: they are there before loading is timed); by default building belongs to the
-    cold start that is reported.
+    `profile` is the least, best and largest batch of its engines; empty for the cell's batch alone, which the graph is then
+    opened with. With one, a graph of which TensorRT leaves something out may not open. Engines are kept between runs with
+    `engine_cache` (`warm`: they are there before loading is timed); by default building belongs to the cold start that is
+    reported.
     """
 
     accepts = ("onnx",)

@@ -24,7 +24,14 @@ from runtimes import _ort_profile as profile_of
 from runtimes import _ort_provider as provider
 from runtimes._ort_cuda import CudaOrtSession, behind, cuda_options
 from runtimes._ort_provider import CPU, CUDA, TENSORRT, absent, differing, prove, require, told_options, untold
-from runtimes._ort_tensorrt import cache_folder, engines, profile_shapes, tensorrt_options
+from runtimes._ort_tensorrt import (
+    cache_folder,
+    engines,
+    fixed_sizes,
+    profile_shapes,
+    tensorrt_options,
+    timing_folder,
+)
 from tests import tensorrt_double as double
 from tests.runtimes.opening import conv_onnx, conv_reference, images, infer
 
@@ -164,14 +171,15 @@ def test_every_option_of_cuda_that_matters_is_said_outright() -> None:
     ("precision", "fp16", "int8"),
     [("fp32", "False", "False"), ("tf32", "False", "False"), ("fp16", "True", "False"), ("int8", "False", "True")],
 )
-def test_flags_and_caches_of_tensorrt(precision: Precision, fp16: str, int8: str, tmp_path: Path) -> None:
+def test_flags_and_caches_of_tensorrt(precision: Precision, fp16: str, int8: str, tmp_path: Path, gpu: None) -> None:
     artifact = conv_onnx(tmp_path / "x.onnx")
     folder = tmp_path / "cache" / "engines"
-    told = tensorrt_options(artifact, setup_for("ort_tensorrt", precision, 4, builder_level=5), folder)
+    setup = setup_for("ort_tensorrt", precision, 4, str(tmp_path / "cache"), builder_level=5)
+    told = tensorrt_options(artifact, setup, folder)
     assert (told["trt_fp16_enable"], told["trt_int8_enable"]) == (fp16, int8)
     assert told["trt_builder_optimization_level"] == "5"
     assert told["trt_engine_cache_enable"] == "False" and "trt_engine_cache_path" not in told
-    assert (told["trt_timing_cache_enable"], told["trt_timing_cache_path"]) == ("True", str(tmp_path / "cache"))
+    assert (told["trt_timing_cache_enable"], told["trt_timing_cache_path"]) == ("True", str(timing_folder(setup)))
     assert told["trt_cuda_graph_enable"] == "False"
     kept = tensorrt_options(artifact, setup_for("ort_tensorrt", engine_cache=True, timing_cache=False), folder)
     assert (kept["trt_engine_cache_path"], kept["trt_timing_cache_enable"]) == (str(folder), "False")
@@ -180,12 +188,13 @@ def test_flags_and_caches_of_tensorrt(precision: Precision, fp16: str, int8: str
 
 def test_the_profile_is_of_the_batch_or_of_three(tmp_path: Path) -> None:
     artifact = conv_onnx(tmp_path / "x.onnx")
-    alone = profile_shapes(artifact, setup_for("ort_tensorrt", batch=4))
-    assert set(alone.values()) == {"x:4x3x8x8"} and len(alone) == 3
+    alone = setup_for("ort_tensorrt", batch=4)
+    assert (profile_shapes(artifact, alone), fixed_sizes(artifact, alone)) == ({}, {"batch": 4})
     three = profile_shapes(artifact, setup_for("ort_tensorrt", batch=4, profile=[1, 4, 16]))
     assert three["trt_profile_min_shapes"] == "x:1x3x8x8"
     assert three["trt_profile_opt_shapes"] == "x:4x3x8x8"
     assert three["trt_profile_max_shapes"] == "x:16x3x8x8"
+    assert fixed_sizes(artifact, setup_for("ort_tensorrt", batch=4, profile=[1, 4, 16])) == {}
 
 
 @pytest.mark.parametrize("given", [[8, 1, 32], [1, 2], "many", [0, 1, 2], [1, "2", 3], {"least": 1}])
@@ -215,6 +224,25 @@ def test_engines_of_another_precision_option_batch_or_gpu_lie_elsewhere(
     assert cache_folder(artifact, setups[0]) not in folders
     (folders[0] / "TensorrtExecutionProvider_x_sm87.engine").write_bytes(b"e")
     assert engines(folders[0]) == ["TensorrtExecutionProvider_x_sm87.engine"] and not engines(folders[1])
+
+
+def test_timings_of_another_gpu_version_or_tf32_lie_elsewhere(
+    tmp_path: Path, gpu: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ONNX Runtime names the file by the compute capability alone."""
+    cache = str(tmp_path / "cache")
+    setup = setup_for("ort_tensorrt", cache=cache)
+    first = timing_folder(setup)
+    assert first.is_dir() and timing_folder(setup) == first
+    assert timing_folder(setup_for("ort_tensorrt", batch=8, cache=cache, builder_level=1)) == first, "cells share them"
+    found = {first, timing_folder(setup_for("ort_tensorrt", "tf32", cache=cache))}
+    monkeypatch.setattr(double.CudaDevice, "name", "another of the same compute capability")
+    found.add(timing_folder(setup))
+    monkeypatch.setattr(ort, "__version__", "9.9")
+    found.add(timing_folder(setup))
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "10.99")
+    found.add(timing_folder(setup))
+    assert len(found) == 5
 
 
 def test_a_cache_that_cannot_be_written_says_so(tmp_path: Path, gpu: None) -> None:
@@ -299,6 +327,27 @@ def test_inputs_and_outputs_stay_at_their_addresses(tmp_path: Path, batch: int, 
     np.testing.assert_allclose(first, conv_reference(images(batch, 1)), atol=1e-5)
     np.testing.assert_allclose(second, conv_reference(images(batch, 2)), atol=1e-5)
     session.close()
+
+
+class Fixed(OnHost):
+    """Opened as `ort_tensorrt` opens a graph."""
+
+    def _fixed(self) -> Mapping[str, int]:
+        return fixed_sizes(self._artifact, setup_for("ort_tensorrt", batch=self._setup.batch))
+
+
+def test_a_graph_is_opened_with_the_cells_batch_where_no_profile_is_asked_for(tmp_path: Path, gpu: None) -> None:
+    """What the provider then divides has no dynamic input; the process that profiles opens the same."""
+    session = Fixed(conv_onnx(tmp_path / "x.onnx", "fp16"), setup_for("ort_cuda", "fp16", 4), [(CPU, {})])
+    with session:
+        assert session._session.get_inputs()[0].shape == [4, 3, 8, 8]
+        assert session._session.get_outputs()[0].shape[0] == 4
+        np.testing.assert_allclose(infer(session, images(4)), conv_reference(images(4)), atol=1e-2)
+        order = session._order(1)
+        assert order["fixed"] == {"batch": 4} and profile_of.profiled(order)
+    free = on_host(tmp_path, 4)
+    assert free._session.get_inputs()[0].shape[0] == "batch"
+    free.close()
 
 
 def test_the_devices_clock_is_around_the_inference(tmp_path: Path, gpu: None) -> None:
