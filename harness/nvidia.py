@@ -18,8 +18,8 @@ from harness.errors import BackbenchError, StoreFailed, Unsupported
 from harness.model import JSON, Device
 
 __all__ = [
-    "belongs_to", "cuda_errors", "failure", "foreign", "gpu", "gpu_index", "gpus", "library", "locked", "log_of", "optional",
-    "put", "replace_file", "said", "timing_cache_file", "types", "why",
+    "belongs_to", "cuda_errors", "failure", "foreign", "gpu", "gpu_index", "gpus", "library", "locked", "log_of", "of_cuda",
+    "optional", "put", "replace_file", "said", "timing_cache_file", "types", "why",
 ]  # fmt: skip
 
 _DRIVER = "install the NVIDIA driver; in a container: docker run --gpus all; then see: nvidia-smi"
@@ -50,9 +50,14 @@ def cuda_errors() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, RuntimeError) or type(error).__module__.partition(".")[0] != "cuda":
+        if isinstance(error, RuntimeError) or not of_cuda(error):
             raise
         raise RuntimeError(str(error)) from error
+
+
+def of_cuda(error: BaseException) -> bool:
+    """Whether it is an error of cuda-core or cuda-bindings."""
+    return type(error).__module__.partition(".")[0] == "cuda"
 
 
 def gpus() -> Sequence[Device]:

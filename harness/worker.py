@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from harness.mailbox import Mailbox
 
 if TYPE_CHECKING:
+    from harness.errors import BackbenchError
     from harness.measure import Bench
 
 _FRAMEWORKS = (
@@ -294,16 +295,27 @@ def serve(mailbox: Mailbox) -> None:
 
     worker = Worker()
     while (request := mailbox.next()) is not None:
+        op = request.pop("op")
         try:
-            mailbox.reply({"value": codec.encode(worker.do(request.pop("op"), request))})
+            mailbox.reply({"value": codec.encode(worker.do(op, request))})
         except errors.BackbenchError as error:
             mailbox.reply(_failure(type(error).__name__, error.message, error.hint))
         except Exception as error:  # noqa: BLE001 - whatever a native library raises becomes a reply; the trace is in the log
             traceback.print_exc()
+            if (told := _told_by_cuda(op, error)) is not None:
+                mailbox.reply(_failure(type(told).__name__, told.message, told.hint))
+                continue
             said = (str(error).strip().splitlines() or ["no message"])[0]
             mailbox.reply(
                 _failure("WorkerFailed", f"{type(error).__name__}: {said}", "the trace is in the worker's log")
             )
+
+
+def _told_by_cuda(op: str, error: Exception) -> BackbenchError | None:
+    """What an error of cuda-core comes down to: timed code meets it bare. None for another library's."""
+    from harness import errors, nvidia
+
+    return nvidia.failure(errors.RunFailed, f"the GPU failed in `{op}`", str(error)) if nvidia.of_cuda(error) else None
 
 
 def _failure(kind: str, message: str, hint: str) -> Mapping[str, Any]:

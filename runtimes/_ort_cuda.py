@@ -8,6 +8,7 @@ https://onnxruntime.ai/docs/execution-providers/CUDA-ExecutionProvider.html
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
@@ -191,7 +192,8 @@ class CudaOrtSession(OnnxRuntimeSession):
         """Give the memory back, once the stream has passed what it still does; harmless when repeated."""
         if self._session is None:
             return
-        self.sync()
+        with contextlib.suppress(RunFailed):  # what failed on the device was told when it ran; its memory is held yet
+            self.sync()
         super().close()  # before the stream that the session holds
         for pair in self._pairs.values():
             pair.close(self._cuda.stream)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -209,7 +210,8 @@ class TensorRtSession(Session):
         """Give the memory back; harmless when repeated."""
         if not self._owners:
             return
-        self.sync()
+        with contextlib.suppress(RunFailed):  # what failed on the device was told when it ran; its memory is held yet
+            self.sync()
         if self._graph is not None:
             self._graph.close()
         for pair in (*self._inputs.values(), *self._outputs.values()):

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -103,6 +104,27 @@ def test_an_unexpected_error_comes_back_with_its_trace_in_the_log(worker: Worker
     with pytest.raises(WorkerFailed, match="RuntimeError: nothing is open"):
         worker.ask("burst", 10, pace=PACE)
     assert "Traceback" in worker.log.read_text()
+
+
+def test_an_error_of_cuda_in_timed_code_says_what_it_comes_down_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No context manager is around timed code, and cuda-core's error is a plain Exception."""
+    from harness import worker as served
+    from tests.tensorrt_double import CUDAError
+
+    replies: list[Any] = []
+    faults: list[Exception] = [CUDAError("CUDA_ERROR_OUT_OF_MEMORY: the API call failed"), KeyError("x")]
+    requests: list[dict[str, Any]] = [{"op": "burst"}, {"op": "burst"}]
+
+    def burst(self: object) -> None:
+        raise faults.pop(0)
+
+    monkeypatch.setattr(served.Worker, "burst", burst)
+    mailbox: Any = SimpleNamespace(next=lambda: requests.pop() if requests else None, reply=replies.append)
+    served.serve(mailbox)
+    first, second = (reply["error"] for reply in replies)
+    assert (first["kind"], second["kind"]) == ("RunFailed", "WorkerFailed")
+    assert first["message"].startswith("the GPU failed in `burst`: the GPU's memory is full (CUDA_ERROR_OUT_OF_MEMORY")
+    assert "nvidia-smi" in first["hint"]
 
 
 def test_a_worker_ends_when_its_parent_is_killed(tmp_path: Path) -> None:

@@ -402,8 +402,9 @@ def test_what_goes_wrong_on_the_gpu_is_said(tmp_path: Path, gpu: None) -> None:
     with pytest.raises(RunFailed, match="the GPU's memory is full") as caught:
         session.sync()
     assert "nvidia-smi" in caught.value.hint
-    double.STREAM.error = ""
+    held: list[Any] = [pair._device for pair in session._pairs.values()]
     session.close()
+    assert held and all(memory.closed for memory in held), "an error that stays keeps no memory"
 
 
 def test_what_cuda_core_refuses_is_said(tmp_path: Path, gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -260,6 +260,9 @@ def test_what_goes_wrong_on_the_device_is_said(trt: double.Double, tmp_path: Pat
     double.STREAM.error = "CUDA_ERROR_OUT_OF_MEMORY"
     with pytest.raises(RunFailed, match="the GPU's memory is full"):
         session.sync()
+    held = [pair._device for pair in (*session._inputs.values(), *session._outputs.values())]
+    session.close()
+    assert held and all(memory.closed for memory in held), "an error that stays keeps no memory"
 
 
 def _full(*_: object, **__: object) -> None:
