@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import jetson
 from tests.trees import ORIN, unfold, write
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
@@ -68,15 +69,44 @@ def test_clocks_are_changed_only_when_asked_for(tmp_path: Path) -> None:
     assert any(line.endswith("jetson_clocks") for line in told)
 
 
+def lock_processors(root: Path) -> None:
+    for policy in (root / "sys/devices/system/cpu/cpufreq").glob("policy*"):
+        write(root, f"/{policy.relative_to(root)}/scaling_min_freq", (policy / "scaling_max_freq").read_text())
+
+
 @pytest.mark.parametrize("gpu", ["17000000.gpu", "17000000.gv11b", "17000000.ga10b", "gpu-gpc-0"])
 def test_locked_clocks_are_seen_whatever_the_gpu_is_called(tmp_path: Path, gpu: str) -> None:
     root = unfold(tmp_path, ORIN)
     shutil.rmtree(root / "sys/class/devfreq/17000000.gpu")
+    lock_processors(root)
     for limit in ("min_freq", "max_freq"):
         write(root, f"/sys/class/devfreq/{gpu}/{limit}", 1109250000)
     assert "✓ clocks locked" in run(EDGE / "jetson", "--dry-run", root=root).stdout
     write(root, f"/sys/class/devfreq/{gpu}/min_freq", 114750000)
     assert "! clocks locked → sudo jetson_clocks" in run(EDGE / "jetson", "--dry-run", root=root).stdout
+
+
+def test_clocks_are_locked_where_every_gpu_and_processor_has_one(tmp_path: Path) -> None:
+    """As `doctor` asks; Thor has a GPU of two clusters."""
+
+    def says(line: str) -> bool:
+        return line in run(EDGE / "jetson", "--dry-run", root=root).stdout
+
+    root, free = unfold(tmp_path, ORIN), "! clocks locked → sudo jetson_clocks"
+    shutil.rmtree(root / "sys/class/devfreq/17000000.gpu")
+    lock_processors(root)
+    for gpu in ("gpu-gpc-0", "gpu-gpc-1"):
+        for limit in ("min_freq", "max_freq"):
+            write(root, f"/sys/class/devfreq/{gpu}/{limit}", 1575000000)
+    assert says("✓ clocks locked") and jetson.clocks_locked(root)
+    write(root, "/sys/class/devfreq/gpu-gpc-1/min_freq", 315000000)
+    assert says(free), "one of two GPUs"
+    write(root, "/sys/class/devfreq/gpu-gpc-1/min_freq", 1575000000)
+    write(root, "/sys/devices/system/cpu/cpufreq/policy0/scaling_min_freq", 729600)
+    assert says(free) and not jetson.clocks_locked(root), "a processor"
+    shutil.rmtree(root / "sys/class/devfreq")
+    shutil.rmtree(root / "sys/devices/system/cpu/cpufreq")
+    assert says(free), "nothing tells"
 
 
 @pytest.mark.parametrize(
