@@ -156,6 +156,23 @@ def test_a_dry_run_on_an_intel_box(tmp_path: Path) -> None:
     assert "scripts/edge/intel --npu-debs FOLDER" in without.stdout and without.returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("version", "source", "not_this"),
+    [
+        ("22.04", "gpu/ubuntu jammy unified", "ppa:"),
+        ("24.04", "ppa:kobuk-team/intel-graphics", "repositories.intel.com"),
+    ],
+)
+def test_the_gpus_driver_comes_from_where_that_ubuntu_is_served(
+    tmp_path: Path, version: str, source: str, not_this: str
+) -> None:
+    write(tmp_path, "/etc/os-release", UBUNTU.replace("24.04", version))
+    write(tmp_path, "/sys/class/drm/renderD128/device/vendor", "0x8086")
+    told = "\n".join(commands(run(EDGE / "intel", "--dry-run", root=tmp_path)))
+    assert source in told and not_this not in told
+    assert "apt-get install -y intel-opencl-icd libze1 libze-intel-gpu1 clinfo" in told[told.index(source) :]
+
+
 def test_an_intel_box_without_gpu_and_npu_says_so(tmp_path: Path) -> None:
     write(tmp_path, "/etc/os-release", UBUNTU)
     write(tmp_path, "/sys/class/drm/renderD128/device/vendor", "0x1002")
