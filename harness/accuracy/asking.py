@@ -181,8 +181,10 @@ class Asked:
             return checks.of_drop(cell, mine, baseline, lost, record.verification, details, record.facts)
         size = wanted.config.input_size[1]
         known = published.find(cell.backbone.name, size) if cell.backbone.weights == "pretrained" else None
+        probed = self._probe(station, images, rows, mine)
         return [
-            *(self._probe(station, images, rows, mine) or checks.of_baseline(mine, len(wanted.classes.names))),
+            *probed,
+            *checks.of_baseline(mine, len(wanted.classes.names), probed),
             *(checks.of_published(known.top1, mine, known.source) if known else ()),
         ]
 

@@ -19,6 +19,8 @@ TOLERATED_DROP = 0.01
 ALPHA = 0.05
 PROBE_ALPHA = 1e-3
 """Several normalisations are tried on the same images; only a difference far beyond chance is told."""
+NORMALISATION = "normalisation"
+"""Name of the check that another normalisation is right far more often."""
 _COLLAPSED_SHARE = 0.5
 _RENAMED_SHARE = 0.6
 
@@ -82,7 +84,7 @@ def of_preprocessing(
         words = f"--mean {_numbers(probe.mean)} --std {_numbers(probe.std)}"
         return [
             Finding(
-                "normalisation", "untrusted",
+                NORMALISATION, "untrusted",
                 f"with mean {_numbers(probe.mean)} and std {_numbers(probe.std)} ({probe.name}) the baseline is right on "
                 f"{probe.answers.share().value:.1%} of {len(here.labels)} images, with mean {_numbers(used.mean)} and std "
                 f"{_numbers(used.std)} on {here.share().value:.1%}: the weights were trained with another normalisation",
@@ -114,8 +116,13 @@ def _best(here: Answers, probes: Sequence[Probe]) -> tuple[Probe, float] | None:
     return probe, gain
 
 
-def of_baseline(here: Answers, outputs: int) -> list[Finding]:
-    """Whether the framework itself is no better than chance, and whether it is consistent in being wrong."""
+def of_baseline(here: Answers, outputs: int, preprocessing: Sequence[Finding] = ()) -> list[Finding]:
+    """Whether the framework itself is no better than chance, and whether it is consistent in being wrong.
+
+    `preprocessing` is what `of_preprocessing` found: another normalisation explains wrong answers, a cautioned crop does not.
+    """
+    if any(finding.check == NORMALISATION for finding in preprocessing):
+        return []
     share = here.share()
     renamed = _renamed(here)
     if renamed > max(_RENAMED_SHARE, share.value + 0.2):

@@ -96,6 +96,16 @@ def test_a_baseline_at_chance_is_untrusted() -> None:
     assert checks.of_baseline(random_answers(0.8), 10) == []
 
 
+def test_a_cautioned_crop_hides_no_fault_of_the_baseline_and_another_normalisation_explains_it() -> None:
+    used, own, wrong = DataConfig((3, 8, 8), crop_pct=0.9), DataConfig((3, 8, 8)), random_answers(0.0)
+    cautioned = checks.of_preprocessing(used, own, True, wrong, [])
+    assert [f.check for f in cautioned] == ["preprocessing"]
+    assert [f.check for f in checks.of_baseline(wrong, 10, cautioned)] == ["chance"]
+    right = Answers(wrong.labels, tuple((label,) for label in wrong.labels))
+    explained = checks.of_preprocessing(used, own, True, wrong, [Probe("0.5", (0.5,) * 3, (0.5,) * 3, right)])
+    assert checks.of_baseline(wrong, 10, explained) == []
+
+
 def test_answers_that_only_need_other_names_tell_of_the_class_order() -> None:
     right = random_answers(0.9)
     shuffled = Answers(right.labels, tuple(((7 * row[0] + 3) % 10,) for row in right.top))
