@@ -12,7 +12,7 @@ from harness.accuracy.record import Drop
 from harness.checks.execution import overflows
 from harness.model import JSON, Cell, Facts, Precision, Trust, Verification
 from harness.preprocess import DataConfig
-from harness.record import Finding
+from harness.record import Finding, Interval
 
 TOLERATED_DROP = 0.01
 """A loss of top-1 that deployments commonly accept of a lower precision: one point."""
@@ -23,6 +23,8 @@ NORMALISATION = "normalisation"
 """Name of the check that another normalisation is right far more often."""
 _COLLAPSED_SHARE = 0.5
 _RENAMED_SHARE = 0.6
+_NEARLY_ALL, _FEWEST_OTHERS = 0.95, 5
+"""One answer is given to so many images, and to so many of at least a few that are of other classes."""
 
 NORMALISATIONS: Mapping[str, tuple[float, float]] = {
     "0.5": (0.5, 0.5),
@@ -123,42 +125,75 @@ def of_baseline(here: Answers, outputs: int, preprocessing: Sequence[Finding] = 
     """
     if any(finding.check == NORMALISATION for finding in preprocessing):
         return []
-    share = here.share()
-    renamed = _renamed(here)
-    if renamed > max(_RENAMED_SHARE, share.value + 0.2):
+    if seen := _one_answer(here):
+        return [Finding("one answer", "untrusted", seen, "check the weights (--weights), --mean and --std")]
+    share, renamed = here.share(), _renamed(here)
+    if renamed is not None and renamed.share().value > max(_RENAMED_SHARE, share.value + 0.2):
         return [
             Finding(
                 "class order", "untrusted",
-                f"the baseline is right on {share.value:.1%}, but on {renamed:.1%} if the classes were renamed "
+                f"the baseline is right on {share.value:.1%}, but on {renamed.share().value:.1%} if the classes were renamed "
                 "one to one: the order of the classes is not the one that the weights were trained with",
                 "give the names of the outputs in their order, one a line: --classes FILE (or --classes imagenet)",
             )
         ]  # fmt: skip
-    if share.low <= 1 / outputs:
+    return _chance(share, len(here.labels), outputs)
+
+
+def _one_answer(here: Answers) -> str:
+    """A net that gives the same class to nearly everything, also to images of other classes; empty where it does not."""
+    (top, times), *_ = Counter(here.first()).most_common(1)
+    others = [answer for answer, label in zip(here.first(), here.labels, strict=True) if label != top]
+    taken = others.count(top)
+    if len(others) < _FEWEST_OTHERS or min(times / len(here.labels), taken / len(others)) < _NEARLY_ALL:
+        return ""
+    return (
+        f"the baseline puts {times / len(here.labels):.0%} of all images into class {top}, and {taken} of the {len(others)} "
+        "that are of other classes: accuracies and drops say nothing"
+    )
+
+
+def _chance(share: Interval, images: int, outputs: int) -> list[Finding]:
+    """Whether so many images show that the net is better than chance; and if not, whether they show that it is not."""
+    chance = 1 / outputs
+    if share.low > chance:
+        return []
+    if share.value <= chance and share.high < (1 + chance) / 2:
         return [
             Finding(
                 "chance", "untrusted",
-                f"the baseline itself is right on {share.value:.1%} of {len(here.labels)} images, and 1 of {outputs} is "
+                f"the baseline itself is right on {share.value:.1%} of {images} images, and 1 of {outputs} is "
                 "chance: the weights, the labels or the preprocessing are wrong, and drops say nothing",
                 "check --weights, --classes, --mean and --std",
             )
         ]  # fmt: skip
-    return []
+    return [
+        Finding(
+            "chance", "untrusted",
+            f"the baseline is right on {share.value:.1%} [{share.low:.1%}, {share.high:.1%}]: {images} images are too few to "
+            f"tell it from chance, which is 1 of {outputs}",
+            "take more images; if it stays so, check --weights, --classes, --mean and --std",
+        )
+    ]  # fmt: skip
 
 
-def _renamed(here: Answers) -> float:
-    """Share right after renaming answers one to one, greedily by how often an answer meets a label."""
+def _renamed(here: Answers) -> Answers | None:
+    """The answers after renaming them one to one, greedily by how often an answer meets a label.
+
+    None where that could not show anything: few images can be renamed to fit any answers (three a class are needed), and
+    one answer that takes most images is right on the most frequent class whatever it is called, but not on the others.
+    """
     met = Counter(zip(here.first(), here.labels, strict=True))
-    given: set[int] = set()
-    meant: set[int] = set()
-    right = 0
-    for (answer, label), times in met.most_common():
-        if answer != answers.WRONG and answer not in given and label not in meant:
-            given.add(answer)
-            meant.add(label)
-            right += times
-    # With few images a class, any answers can be renamed to fit: three images a class are needed to say something.
-    return right / len(here.labels) if len(here.labels) >= 3 * len(meant) else 0.0
+    meaning: dict[int, int] = {}
+    for (answer, label), _ in met.most_common():
+        if answer != answers.WRONG and answer not in meaning and label not in meaning.values():
+            meaning[answer] = label
+    renamed = Answers(here.labels, tuple((meaning.get(answer, answers.WRONG),) for answer in here.first()))
+    classes = answers.per_class(renamed, None, [""] * (max(here.labels) + 1))
+    over_classes = sum(one.right / one.images for one in classes) / len(classes)
+    if len(meaning) < 2 or len(here.labels) < 3 * len(meaning) or over_classes <= _RENAMED_SHARE:
+        return None
+    return renamed
 
 
 def of_drop(

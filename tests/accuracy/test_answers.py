@@ -96,6 +96,36 @@ def test_a_baseline_at_chance_is_untrusted() -> None:
     assert checks.of_baseline(random_answers(0.8), 10) == []
 
 
+@pytest.mark.parametrize("zeros", [30, 90])
+def test_a_baseline_that_always_answers_the_same_is_no_matter_of_names(zeros: int) -> None:
+    labels = (0,) * zeros + (1,) * (100 - zeros)
+    (found,) = checks.of_baseline(Answers(labels, ((0, 1),) * 100), 2)
+    assert found.check == "one answer"
+    assert f"100% of all images into class 0, and {100 - zeros} of the {100 - zeros}" in found.seen
+
+
+def test_answers_that_hardly_vary_are_not_renamed() -> None:
+    """94 of 100 images are put into class 0: called 1, it is right on the 70 of class 1, as any constant answer is."""
+    found = checks.of_baseline(Answers((0,) * 30 + (1,) * 70, ((1,),) * 3 + ((0,),) * 94 + ((1,),) * 3), 2)
+    assert "class order" not in [f.check for f in found]
+    swapped = Answers((0,) * 30 + (1,) * 70, ((1,),) * 28 + ((0,),) * 72)
+    assert [f.check for f in checks.of_baseline(swapped, 2)] == ["class order"]
+
+
+def test_a_rare_class_that_is_told_apart_is_no_constant_answer() -> None:
+    right = Answers((0,) * 970 + (1,) * 30, ((0,),) * 985 + ((1,),) * 15)
+    assert checks.of_baseline(right, 2) == []
+    assert checks.of_baseline(Answers((0,) * 99 + (1,), ((0,),) * 100), 2) == [], "one image shows nothing"
+
+
+@pytest.mark.parametrize("right", [0, 1])
+def test_few_images_are_no_proof_of_a_fault(right: int) -> None:
+    (found,) = checks.of_baseline(Answers((right,), ((1,),)), 3)
+    assert found.check == "chance"
+    assert "1 images are too few to tell it from chance, which is 1 of 3" in found.seen
+    assert found.advice.startswith("take more images")
+
+
 def test_a_cautioned_crop_hides_no_fault_of_the_baseline_and_another_normalisation_explains_it() -> None:
     used, own, wrong = DataConfig((3, 8, 8), crop_pct=0.9), DataConfig((3, 8, 8)), random_answers(0.0)
     cautioned = checks.of_preprocessing(used, own, True, wrong, [])
