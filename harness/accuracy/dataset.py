@@ -9,7 +9,7 @@ import importlib.util
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import DataInvalid
@@ -29,12 +29,14 @@ class Dataset:
     source: Path
     images: tuple[Path, ...]
     labels: tuple[str, ...]
+    whole: tuple[str, ...] = ()
+    """Names of the classes of the whole set, where this is a part of it."""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The different labels, sorted as numbers where all are, else by name."""
+        """The different labels of the whole set, sorted as numbers where all are, else by name."""
         found = set(self.labels)
-        return tuple(sorted(found, key=int) if all(n.isdecimal() for n in found) else sorted(found))
+        return self.whole or tuple(sorted(found, key=int) if all(n.isdecimal() for n in found) else sorted(found))
 
     @functools.cached_property
     def digest(self) -> str:
@@ -52,7 +54,10 @@ class Dataset:
         if limit >= total:
             return self
         kept = [i * total // limit for i in range(limit)]
-        return replace(self, images=tuple(self.images[i] for i in kept), labels=tuple(self.labels[i] for i in kept))
+        # Where no image of a class is kept, its output must not become another's: the names are those of the whole set.
+        return Dataset(
+            self.source, tuple(self.images[i] for i in kept), tuple(self.labels[i] for i in kept), self.names
+        )
 
 
 @dataclass(frozen=True)
@@ -192,7 +197,8 @@ def fit(data: Dataset, classes: Classes) -> tuple[int, ...]:
     index = {name: i for i, name in enumerate(classes.names)}
     if all(name.isdecimal() for name in classes.names):  # 007 is 7
         index |= {name: index[plain] for name in data.names if name.isdecimal() and (plain := str(int(name))) in index}
-    if unknown := [name for name in data.names if name not in index]:
+    present = set(data.labels)
+    if unknown := [name for name in data.names if name in present and name not in index]:
         counted = sum(label in set(unknown) for label in data.labels)
         raise DataInvalid(
             f"{len(unknown)} of the labels ({_some(unknown)}; {counted} images) are none of the {len(classes.names)} classes "

@@ -86,6 +86,19 @@ def test_a_limit_spreads_over_the_classes(tmp_path: Path) -> None:
     assert found.limited(99) is found
 
 
+def test_a_limit_does_not_change_what_the_outputs_are() -> None:
+    whole = labelled("a", "a", "b", "c", "c", "d", "d", "d")
+    part = whole.limited(2)
+    assert set(part.labels) == {"a", "c"}
+    assert dataset.fit(part, dataset.classes_of(None, part, 4)) == (0, 2)
+    with pytest.raises(DataInvalid, match="has 4 classes"):
+        dataset.classes_of(None, part, 2)
+    mixed = labelled("7", "cat").limited(1)
+    with pytest.raises(DataInvalid, match="has 2 classes"):
+        dataset.classes_of(None, mixed, 10)
+    assert dataset.fit(labelled("0", "99").limited(1), Classes(("0", "1"), "indices")) == (0,)
+
+
 def test_the_digest_follows_the_data_and_not_the_place(tmp_path: Path) -> None:
     one, two = dataset.read(folder(tmp_path / "one", a=2)), dataset.read(folder(tmp_path / "two", a=2))
     assert one.digest == two.digest
