@@ -106,6 +106,8 @@ def _read_csv(file: Path) -> Dataset:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataInvalid(f"{file} cannot be read as CSV: {error}", "it has two columns: path,label") from error
     path_at, label_at, first = _columns(rows)
+    if not first:
+        _refuse_header(file, next((row for row in rows if row), []))
     for number, row in enumerate(rows[first:], first + 1):
         if not row:
             continue
@@ -129,6 +131,16 @@ def _columns(rows: Sequence[Sequence[str]]) -> tuple[int, int, int]:
     if "path" in head and "label" in head:
         return head.index("path"), head.index("label"), 1
     return 0, 1, 0
+
+
+def _refuse_header(file: Path, row: Sequence[str]) -> None:
+    """Raise `DataInvalid` where a first line names other columns: neither a file that is there nor an image's suffix."""
+    named = row[0].strip() if row else ""
+    if named and Path(named).suffix.lower() not in SUFFIXES and not (file.parent / named).exists():
+        raise DataInvalid(
+            f"{file}: its first line {','.join(row)!r} names no image",
+            "the header must be path,label; without one, every line is path,label",
+        )
 
 
 def classes_of(given: str | None, data: Dataset, outputs: int) -> Classes:

@@ -62,6 +62,18 @@ def test_a_csv_without_labels_is_refused(tmp_path: Path, content: str, said: str
         dataset.read(file)
 
 
+def test_a_header_of_other_columns_is_no_image(tmp_path: Path) -> None:
+    file = tmp_path / "set.csv"
+    for header in ("filename,class", "image_id,label,split", "cat,a.png"):
+        file.write_text(f"{header}\na.png,7\n")
+        with pytest.raises(DataInvalid, match=rf"first line '{header}' names no image") as caught:
+            dataset.read(file)
+        assert "the header must be path,label" in caught.value.hint
+    (tmp_path / "0001").touch()
+    file.write_text("0001,cat\nabsent.png,dog\n")
+    assert dataset.read(file).labels == ("cat", "dog"), "an image without a suffix, and no header"
+
+
 def test_a_csv_that_is_none_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "set.csv"
     file.write_bytes(b"\xff\xfe\x00\x80")
