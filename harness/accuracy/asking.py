@@ -184,7 +184,7 @@ class Asked:
         probed = self._probe(station, images, rows, mine)
         return [
             *probed,
-            *checks.of_baseline(mine, len(wanted.classes.names), probed),
+            *checks.of_baseline(mine, wanted.classes, probed),
             *(checks.of_published(known.top1, mine, known.source) if known else ()),
         ]
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from harness.accuracy import answers
 from harness.accuracy.answers import Answers
+from harness.accuracy.dataset import Classes
 from harness.accuracy.record import Drop
 from harness.checks.execution import overflows
 from harness.model import JSON, Cell, Facts, Precision, Trust, Verification
@@ -23,6 +24,7 @@ NORMALISATION = "normalisation"
 """Name of the check that another normalisation is right far more often."""
 _COLLAPSED_SHARE = 0.5
 _RENAMED_SHARE = 0.6
+_SHOWN = 12
 _NEARLY_ALL, _FEWEST_OTHERS = 0.95, 5
 """One answer is given to so many images, and to so many of at least a few that are of other classes."""
 
@@ -118,7 +120,7 @@ def _best(here: Answers, probes: Sequence[Probe]) -> tuple[Probe, float] | None:
     return probe, gain
 
 
-def of_baseline(here: Answers, outputs: int, preprocessing: Sequence[Finding] = ()) -> list[Finding]:
+def of_baseline(here: Answers, classes: Classes, preprocessing: Sequence[Finding] = ()) -> list[Finding]:
     """Whether the framework itself is no better than chance, and whether it is consistent in being wrong.
 
     `preprocessing` is what `of_preprocessing` found: another normalisation explains wrong answers, a cautioned crop does not.
@@ -127,6 +129,8 @@ def of_baseline(here: Answers, outputs: int, preprocessing: Sequence[Finding] = 
         return []
     if seen := _one_answer(here):
         return [Finding("one answer", "untrusted", seen, "check the weights (--weights), --mean and --std")]
+    if classes.timm and (found := _timm_order(here, classes)):
+        return found
     share, renamed = here.share(), _renamed(here)
     if renamed is not None and renamed.share().value > max(_RENAMED_SHARE, share.value + 0.2):
         return [
@@ -137,7 +141,27 @@ def of_baseline(here: Answers, outputs: int, preprocessing: Sequence[Finding] = 
                 "give the names of the outputs in their order, one a line: --classes FILE (or --classes imagenet)",
             )
         ]  # fmt: skip
-    return _chance(share, len(here.labels), outputs)
+    return _chance(share, len(here.labels), len(classes.names))
+
+
+def _timm_order(here: Answers, classes: Classes) -> list[Finding]:
+    """Whether the answers are right more often if the outputs have the names that timm's training gives them."""
+    place = {name: i for i, name in enumerate(classes.timm)}
+    there = Answers(tuple(place[classes.names[label]] for label in here.labels), here.top)
+    better = answers.drop(there, here)
+    if better.p >= ALPHA or better.top1.value <= 0 or there.share().low <= 1 / len(classes.names):
+        return []
+    shown = ", ".join(classes.timm[:_SHOWN]) + (", …" if len(classes.timm) > _SHOWN else "")
+    first = next(i for i, (a, b) in enumerate(zip(classes.names, classes.timm, strict=True)) if a != b)
+    return [
+        Finding(
+            "class order", "untrusted",
+            f"the baseline is right on {here.share().value:.1%} with {classes.kind}, but on {there.share().value:.1%} in the "
+            f"order of timm's training, where output {first} is {classes.timm[first]} and not {classes.names[first]} "
+            f"(numbers in names count as numbers, and case does not; p {_p(better.p)})",
+            f"give the names in that order, one a line: --classes FILE ({shown})",
+        )
+    ]  # fmt: skip
 
 
 def _one_answer(here: Answers) -> str:

@@ -66,6 +66,8 @@ class Classes:
 
     names: tuple[str, ...]
     kind: str
+    timm: tuple[str, ...] = ()
+    """The same names in the order that timm's own training gives them, where they are in the alphabet's and that differs."""
 
 
 def read(source: Path) -> Dataset:
@@ -160,7 +162,13 @@ def classes_of(given: str | None, data: Dataset, outputs: int) -> Classes:
             f"{data.source} has {len(names)} classes ({_some(names)}), but the backbone has {outputs} outputs",
             "give the names of the outputs in their order, one a line: --classes FILE (or --classes imagenet)",
         )
-    return Classes(names, "the class names in alphabetical order")
+    timm = tuple(sorted(names, key=_timm_key))
+    return Classes(names, "the class names in alphabetical order", timm if timm != names else ())
+
+
+def _timm_key(name: str) -> list[str | int]:
+    """`natural_key` of timm, by which its reader sorts folders: numbers in names as numbers, and small letters alone."""
+    return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"([0-9]+)", name.lower()))]
 
 
 def _checked(classes: Classes, outputs: int) -> Classes:

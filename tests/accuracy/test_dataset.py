@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import torchvision_ops
 from harness.accuracy import dataset
 from harness.accuracy.dataset import Classes, Dataset
 from harness.errors import DataInvalid
@@ -122,6 +123,17 @@ def test_the_digest_follows_the_data_and_not_the_place(tmp_path: Path) -> None:
 def test_names_get_indices_in_alphabetical_order() -> None:
     data = labelled("dog", "cat", "dog")
     assert dataset.fit(data, dataset.classes_of(None, data, 2)) == (1, 0, 1)
+
+
+def test_the_order_of_timms_own_training_is_known_where_it_is_another() -> None:
+    torchvision_ops.declare()
+    from timm.utils.misc import natural_key
+
+    names = ("Zebra", "apple", "class10", "class2", "class2b", "2nd", "10th")
+    classes = dataset.classes_of(None, labelled(*names), len(names))
+    assert classes.names == tuple(sorted(names))
+    assert classes.timm == tuple(sorted(names, key=natural_key)) != classes.names
+    assert dataset.classes_of(None, labelled("cat", "dog"), 2).timm == ()
 
 
 def test_numbers_are_indices_even_where_some_are_absent() -> None:

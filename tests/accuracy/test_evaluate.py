@@ -82,6 +82,17 @@ def test_a_wrong_order_of_classes_is_caught_and_explained(
     assert any("--classes FILE" in remark for remark in report.remarks([baseline, deployed]))
 
 
+def test_a_checkpoint_of_timms_training_is_not_scored_in_the_alphabets_order_in_silence(
+    classifier: str, artifacts: str, tmp_path: Path
+) -> None:
+    colours(tmp_path / "val")
+    for old, new in zip(COLOURS, ("c1", "c2", "c10"), strict=True):
+        (tmp_path / "val" / old).rename(tmp_path / "val" / new)
+    baseline, _ = measure(both(classifier), tmp_path / "val", artifacts, tmp_path / "out", **PLAIN)
+    (found,) = baseline.findings
+    assert "right on 33.3% with the class names in alphabetical order, but on 100.0%" in found.seen
+
+
 def test_a_caution_of_the_preprocessing_hides_no_wrong_order_of_classes(
     classifier: str, pictures: Path, artifacts: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
