@@ -13,7 +13,7 @@ from pathlib import Path
 from harness.errors import DataInvalid, StoreFailed
 
 _TABLE, _IMPORTED = "imagenet_top1.csv", "published.csv"
-_COLUMNS = ("model", "img_size", "top1", "top5", "source")
+_COLUMNS = ("model", "img_size", "top1", "top5", "crop_pct", "source")
 OWN_SIZE = 0
 
 
@@ -29,6 +29,12 @@ class Published:
     """0..1"""
     top5: float | None
     source: str
+    crop_pct: float | None = None
+    """Of the images it was measured on; None where the table does not tell."""
+
+    def comparable(self, crop_pct: float) -> bool:
+        """Whether images cropped so are those that it was measured on, as far as it tells; tables round to 0.001."""
+        return self.crop_pct is None or abs(self.crop_pct - crop_pct) < 0.001
 
 
 def find(model: str, input_size: int = OWN_SIZE) -> Published | None:
@@ -71,10 +77,10 @@ def _row(row: Mapping[str, str], source: str) -> Published:
         raise ValueError(f"top1 {top1} and top5 {top5} are no percentages")
     if not row["model"] or int(row["img_size"]) < 1:
         raise ValueError("no model or image size")
+    crop = float(row["crop_pct"]) if row.get("crop_pct") else None
     # Divided as decimals: 80.372 % is 0.80372, not 0.8037199999999999.
-    return Published(
-        row["model"], int(row["img_size"]), round(top1 / 100, 7), None if top5 is None else round(top5 / 100, 7), source
-    )
+    top1, top5 = round(top1 / 100, 7), None if top5 is None else round(top5 / 100, 7)
+    return Published(row["model"], int(row["img_size"]), top1, top5, source, crop)
 
 
 def import_file(file: Path) -> tuple[int, Path]:
@@ -98,7 +104,7 @@ def import_file(file: Path) -> tuple[int, Path]:
     return len(rows), _keep(rows)
 
 
-_HINT = "it has the columns model, img_size, top1 and top5, as timm's results/results-imagenet.csv"
+_HINT = "it has the columns model, img_size, top1 and top5 (and crop_pct), as timm's results/results-imagenet.csv"
 
 
 def _keep(rows: list[Published]) -> Path:
@@ -111,7 +117,8 @@ def _keep(rows: list[Published]) -> Path:
             writer.writerow(_COLUMNS)
             for row in rows:
                 top5 = "" if row.top5 is None else f"{row.top5 * 100:.3f}"
-                writer.writerow((row.model, row.input_size, f"{row.top1 * 100:.3f}", top5, row.source))
+                crop = "" if row.crop_pct is None else row.crop_pct
+                writer.writerow((row.model, row.input_size, f"{row.top1 * 100:.3f}", top5, crop, row.source))
         beside.replace(kept)
     except OSError as error:
         raise StoreFailed(

@@ -205,6 +205,13 @@ def test_the_input_size_is_the_models_own_or_the_one_asked_for(name: str, own: i
         assert outputs.shape == (1, 1000)
 
 
+@pytest.mark.parametrize(("size", "crop"), [(0, 0.95), (288, 1.0), (256, 0.95)])
+def test_the_size_that_weights_are_tested_at_has_the_crop_of_that_test(size: int, crop: float, tmp_path: Path) -> None:
+    """resnet18.a1_in1k was trained at 224, and is tested at 288 without cutting off anything."""
+    made = nets.snapshot(Backbone("resnet18.a1_in1k", input_size=size), tmp_path)
+    assert made.details["crop_pct"] == crop
+
+
 def test_a_size_the_architecture_cannot_have_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceInvalid, match="timm cannot create test_vit"):
         backbone.make(Backbone("test_vit", input_size=-5), tmp_path)

@@ -185,7 +185,7 @@ class Asked:
         return [
             *probed,
             *checks.of_baseline(mine, wanted.classes, probed),
-            *(checks.of_published(known.top1, mine, known.source) if known else ()),
+            *(checks.of_published(known, mine, wanted.config.crop_pct) if known else ()),
         ]
 
     def _probe(self, station: Station, images: ImageFile, rows: Sequence[int], mine: Answers) -> list[Finding]:

@@ -13,6 +13,7 @@ from harness.accuracy.record import Drop
 from harness.checks.execution import overflows
 from harness.model import JSON, Cell, Facts, Precision, Trust, Verification
 from harness.preprocess import DataConfig
+from harness.published import Published
 from harness.record import Finding, Interval
 
 TOLERATED_DROP = 0.01
@@ -270,18 +271,16 @@ def _calibration(precision: Precision, details: Mapping[str, JSON]) -> list[str]
     return ["calibrated with " + ", ".join(f"{name} {value}" for name, value in told.items())] if told else []
 
 
-def of_published(published: float | None, here: Answers, source: str) -> list[Finding]:
-    """Whether the framework's accuracy is what is published of exactly these weights at this size."""
-    if published is None:
-        return []
+def of_published(known: Published, here: Answers, crop_pct: float) -> list[Finding]:
+    """Whether the framework's accuracy is what is published of these weights at this size, where images are cropped alike."""
     share = here.share()
-    if share.low <= published <= share.high:
+    if not known.comparable(crop_pct) or share.low <= known.top1 <= share.high:
         return []
     return [
         Finding(
             "published accuracy", "caution",
-            f"the baseline is right on {share.value:.1%} [{share.low:.1%}, {share.high:.1%}]; published: {published:.1%} "
-            f"({source}, ImageNet-1k's validation set)",
+            f"the baseline is right on {share.value:.1%} [{share.low:.1%}, {share.high:.1%}]; published: {known.top1:.1%} "
+            f"({known.source}, ImageNet-1k's validation set)",
             "expected where these are other images; else check --classes and the preprocessing",
         )
     ]  # fmt: skip

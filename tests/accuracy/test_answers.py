@@ -13,6 +13,7 @@ from harness.accuracy.checks import Probe
 from harness.accuracy.dataset import Classes
 from harness.model import JSON, Facts
 from harness.preprocess import DataConfig
+from harness.published import Published
 from tests.making import FAST
 
 LABELS = (0, 1, 2, 0, 1, 2)
@@ -201,7 +202,9 @@ def test_candidates_are_different_from_what_is_used() -> None:
 
 
 def test_published_accuracy_outside_the_interval_is_a_caution() -> None:
-    here = random_answers(0.7)
-    assert checks.of_published(0.7, here, "timm") == checks.of_published(None, here, "") == []
-    (found,) = checks.of_published(0.9, here, "timm")
+    here, far = random_answers(0.7), Published("mine.a", 224, 0.9, None, "timm", 0.95)
+    assert checks.of_published(replace(far, top1=0.7), here, 0.95) == []
+    (found,) = checks.of_published(far, here, 0.95)
     assert "90.0%" in found.seen
+    assert checks.of_published(far, here, 0.875) == [], "of other pixels"
+    assert checks.of_published(replace(far, crop_pct=None), here, 0.875) == [found]
