@@ -11,10 +11,11 @@ from importlib import resources
 from pathlib import Path
 
 from harness.errors import DataInvalid, StoreFailed
+from harness.record import Record
 
 _TABLE, _IMPORTED = "imagenet_top1.csv", "published.csv"
 _COLUMNS = ("model", "img_size", "top1", "top5", "crop_pct", "source")
-OWN_SIZE = 0
+UNKNOWN_SIZE = 0
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,22 @@ class Published:
         return self.crop_pct is None or abs(self.crop_pct - crop_pct) < 0.001
 
 
-def find(model: str, input_size: int = OWN_SIZE) -> Published | None:
+def find(model: str, input_size: int = UNKNOWN_SIZE) -> Published | None:
     """The figure of exactly this tag at this size; None where none is known, and for names without a tag.
 
-    Size 0 is the backbone's own: the smallest that is published of it. It says nothing of other weights of the same
-    architecture: who calls it knows whether the weights are the tag's.
+    Size 0 is one that nobody knows: the smallest that is published, which is the tag's own wherever timm published figures,
+    but need not be elsewhere. It says nothing of other weights of the same architecture: who calls it knows whether the
+    weights are the tag's.
     """
     sizes = _known(data_folder()).get(model, {}) if "." in model else {}
     return sizes.get(input_size or min(sizes, default=0))
+
+
+def of_size(record: Record) -> Published | None:
+    """The figure of a record's tag at the size of its images, whatever its weights."""
+    backbone, note = record.cell.backbone, record.artifact
+    own = note.input_size if note is not None and note.input_size is not None else UNKNOWN_SIZE
+    return find(backbone.name, backbone.input_size or own)
 
 
 def data_folder() -> Path:
