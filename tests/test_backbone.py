@@ -245,6 +245,10 @@ WAYS: Mapping[str, Callable[[dict[str, Any]], Any]] = {
     "lightning.ckpt": lambda s: {"state_dict": {f"model.{k}": v for k, v in s.items()}, "epoch": 3},
     "parallel.pth": lambda s: {"model": {f"module.{k}": v for k, v in s.items()}},
     "compiled.pt": lambda s: {f"_orig_mod.{k}": v for k, v in s.items()},
+    "compiled_parallel.pt": lambda s: {f"_orig_mod.module.{k}": v for k, v in s.items()},
+    "parallel_compiled.pt": lambda s: {f"module._orig_mod.{k}": v for k, v in s.items()},
+    "lightning_compiled.ckpt": lambda s: {"state_dict": {f"model._orig_mod.{k}": v for k, v in s.items()}},
+    "without_counters.pth": lambda s: {k: v for k, v in s.items() if not k.endswith("num_batches_tracked")},
     "averaged.pth": lambda s: {"state_dict": {k: v * 0 for k, v in s.items()}, "state_dict_ema": s},
 }
 
