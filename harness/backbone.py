@@ -169,10 +169,15 @@ def _pretrained_config(model: Any) -> Mapping[str, Any]:
 
 
 def _data_config(model: Any, shape: tuple[int, int, int]) -> Mapping[str, Any]:
-    """Preprocessing as timm resolves it: mean and standard deviation per channel (0..1), interpolation, crop."""
+    """Preprocessing as timm resolves it: mean and standard deviation per channel (0..1), interpolation, crop.
+
+    At the larger size that some weights are tested at, timm takes the crop of that test.
+    """
     from timm.data import resolve_data_config
 
-    resolved = resolve_data_config({"input_size": shape}, pretrained_cfg=dict(_pretrained_config(model)))
+    known = dict(_pretrained_config(model))
+    own, tested = (tuple(known.get(name) or ()) for name in ("input_size", "test_input_size"))
+    resolved = resolve_data_config({"input_size": shape}, known, use_test_size=shape == tested != own)
     return {key: list(v) if isinstance(v := resolved[key], tuple) else v for key in _DATA_KEYS if key in resolved}
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")
 CROP_MODES = ("center", "border", "squash")
+MOST_CROP = 2.0
+"""timm's largest crop_pct is 1.15; what is far above is a percentage."""
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
 _MODES = {1: "L", 3: "RGB"}
 
@@ -36,7 +38,7 @@ class DataConfig:
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     interpolation: str = "bicubic"
     crop_pct: float = 0.875
-    """Side of the crop over side of the resized image."""
+    """Side of the crop over side of the resized image; over 1 (volo_d5_448), the image is smaller and gets borders."""
     crop_mode: str = "center"
     """`center`: shortest edge resized, rest cut off; `border`: longest edge resized, borders in the mean's colour;
     `squash`: both edges resized, aspect ratio lost."""
@@ -57,8 +59,8 @@ class DataConfig:
             faults.append(f"interpolation {self.interpolation!r} is none of {', '.join(INTERPOLATIONS)}")
         if self.crop_mode not in CROP_MODES:
             faults.append(f"crop_mode {self.crop_mode!r} is none of {', '.join(CROP_MODES)}")
-        if not 0 < self.crop_pct <= 1:
-            faults.append(f"crop_pct {self.crop_pct} is not in 0..1")
+        if not 0 < self.crop_pct <= MOST_CROP:
+            faults.append(f"crop_pct {self.crop_pct} is not in 0..{MOST_CROP:g} (it is no percentage: 0.875)")
         if faults:
             raise DataInvalid("the data config cannot be used: " + "; ".join(faults), "see: backbench accuracy --help")
 

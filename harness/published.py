@@ -11,10 +11,11 @@ from importlib import resources
 from pathlib import Path
 
 from harness.errors import DataInvalid, StoreFailed
+from harness.record import Record
 
 _TABLE, _IMPORTED = "imagenet_top1.csv", "published.csv"
-_COLUMNS = ("model", "img_size", "top1", "top5", "source")
-OWN_SIZE = 0
+_COLUMNS = ("model", "img_size", "top1", "top5", "crop_pct", "source")
+UNKNOWN_SIZE = 0
 
 
 @dataclass(frozen=True)
@@ -29,16 +30,30 @@ class Published:
     """0..1"""
     top5: float | None
     source: str
+    crop_pct: float | None = None
+    """Of the images it was measured on; None where the table does not tell."""
+
+    def comparable(self, crop_pct: float) -> bool:
+        """Whether images cropped so are those that it was measured on, as far as it tells; tables round to 0.001."""
+        return self.crop_pct is None or abs(self.crop_pct - crop_pct) < 0.001
 
 
-def find(model: str, input_size: int = OWN_SIZE) -> Published | None:
+def find(model: str, input_size: int = UNKNOWN_SIZE) -> Published | None:
     """The figure of exactly this tag at this size; None where none is known, and for names without a tag.
 
-    Size 0 is the backbone's own: the smallest that is published of it. It says nothing of other weights of the same
-    architecture: who calls it knows whether the weights are the tag's.
+    Size 0 is one that nobody knows: the smallest that is published, which is the tag's own wherever timm published figures,
+    but need not be elsewhere. It says nothing of other weights of the same architecture: who calls it knows whether the
+    weights are the tag's.
     """
     sizes = _known(data_folder()).get(model, {}) if "." in model else {}
     return sizes.get(input_size or min(sizes, default=0))
+
+
+def of_size(record: Record) -> Published | None:
+    """The figure of a record's tag at the size of its images, whatever its weights."""
+    backbone, note = record.cell.backbone, record.artifact
+    own = note.input_size if note is not None and note.input_size is not None else UNKNOWN_SIZE
+    return find(backbone.name, backbone.input_size or own)
 
 
 def data_folder() -> Path:
@@ -71,10 +86,10 @@ def _row(row: Mapping[str, str], source: str) -> Published:
         raise ValueError(f"top1 {top1} and top5 {top5} are no percentages")
     if not row["model"] or int(row["img_size"]) < 1:
         raise ValueError("no model or image size")
+    crop = float(row["crop_pct"]) if row.get("crop_pct") else None
     # Divided as decimals: 80.372 % is 0.80372, not 0.8037199999999999.
-    return Published(
-        row["model"], int(row["img_size"]), round(top1 / 100, 7), None if top5 is None else round(top5 / 100, 7), source
-    )
+    top1, top5 = round(top1 / 100, 7), None if top5 is None else round(top5 / 100, 7)
+    return Published(row["model"], int(row["img_size"]), top1, top5, source, crop)
 
 
 def import_file(file: Path) -> tuple[int, Path]:
@@ -98,7 +113,7 @@ def import_file(file: Path) -> tuple[int, Path]:
     return len(rows), _keep(rows)
 
 
-_HINT = "it has the columns model, img_size, top1 and top5, as timm's results/results-imagenet.csv"
+_HINT = "it has the columns model, img_size, top1 and top5 (and crop_pct), as timm's results/results-imagenet.csv"
 
 
 def _keep(rows: list[Published]) -> Path:
@@ -111,7 +126,8 @@ def _keep(rows: list[Published]) -> Path:
             writer.writerow(_COLUMNS)
             for row in rows:
                 top5 = "" if row.top5 is None else f"{row.top5 * 100:.3f}"
-                writer.writerow((row.model, row.input_size, f"{row.top1 * 100:.3f}", top5, row.source))
+                crop = "" if row.crop_pct is None else row.crop_pct
+                writer.writerow((row.model, row.input_size, f"{row.top1 * 100:.3f}", top5, crop, row.source))
         beside.replace(kept)
     except OSError as error:
         raise StoreFailed(

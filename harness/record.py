@@ -123,6 +123,8 @@ class ArtifactNote:
     details: Mapping[str, JSON]
     params: int | None = None
     """Parameters of the backbone, from the beginning of the chain; None where that does not tell."""
+    input_size: int | None = None
+    """Height of its images in pixels, likewise."""
 
 
 @dataclass(frozen=True)
@@ -224,8 +226,7 @@ class Record:
     memory: Memory | None = None
     warmup: Warmup | None = None
     latency: Mapping[str, Latency] = field(default_factory=dict)
-    """By scope; `device` for `compute` by the device's own clock, `split_h2d`, `split_compute` and `split_d2h` for what it
-    divides an inference from host memory to host memory into."""
+    """By scope; by the device's clock `device` (`compute`) and `split_h2d`, `split_compute`, `split_d2h` (`end_to_end`)."""
     speedup: Mapping[str, Speedup] = field(default_factory=dict)
     """By scope."""
     rounds: int = 0

@@ -79,7 +79,7 @@ def _throughput(_: Run, r: Record) -> float | None:
 
 
 def _published(_: Run, r: Record) -> float | None:
-    found = published.find(r.cell.backbone.name, r.cell.backbone.input_size)
+    found = published.of_size(r)
     return found.top1 if found else None
 
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, V
 from harness import units
 from harness.errors import PlanInvalid
 from harness.model import Precision
+from harness.preprocess import MOST_CROP
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -85,7 +86,7 @@ class DataConfigSpec(Strict):
     mean: Annotated[tuple[Mean, ...] | None, BeforeValidator(_numbers)] = None
     std: Annotated[tuple[Deviation, ...] | None, BeforeValidator(_numbers)] = None
     interpolation: Literal["nearest", "bilinear", "bicubic", "box", "hamming", "lanczos"] | None = None
-    crop_pct: float | None = Field(default=None, gt=0, le=1)
+    crop_pct: float | None = Field(default=None, gt=0, le=MOST_CROP)
     crop_mode: Literal["center", "border", "squash"] | None = None
 
 

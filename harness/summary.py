@@ -133,6 +133,9 @@ def outcome_of(error: BackbenchError) -> Outcome:
 def artifact_note(ready: Ready) -> ArtifactNote:
     """What a record keeps of its artifact."""
     made = ready.artifact
+    inputs = (ready.steps or (made,))[0].inputs
+    shape = inputs[0].shape if inputs else ()
+    size = shape[2] if len(shape) == 4 and isinstance(shape[2], int) else None
     return ArtifactNote(
-        made.format, made.precision, made.digest, ready.chain, ready.attempts, made.details, ready.params
+        made.format, made.precision, made.digest, ready.chain, ready.attempts, made.details, ready.params, size
     )

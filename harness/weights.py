@@ -15,6 +15,9 @@ from harness.model import Backbone
 
 _WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")
 _PREFIXES = ("module.", "_orig_mod.", "model.")
+"""What wrappers put before every name; they come in any order, one around the other."""
+_COUNTER = ".num_batches_tracked"
+"""A BatchNorm's count of training steps: no inference depends on it, and older checkpoints lack it."""
 _HUB = "https://huggingface.co"
 _REACH_S = 3.0
 _OFFLINE_WAYS = (
@@ -69,16 +72,15 @@ def _unwrap(loaded: Any, path: Path) -> dict[str, Any]:
             "save the weights alone: torch.save(model.state_dict(), FILE)",
         )
     state = dict(loaded)
-    for prefix in _PREFIXES:
-        if all(key.startswith(prefix) for key in state):
-            state = {key[len(prefix) :]: value for key, value in state.items()}
+    while prefix := next((p for p in _PREFIXES if all(key.startswith(p) for key in state)), ""):
+        state = {key[len(prefix) :]: value for key, value in state.items()}
     return state
 
 
 def fill(model: Any, state: Mapping[str, Any], backbone: Backbone) -> None:
     """Load a state dict that must fit. Raises `SourceInvalid` naming what is missing, surplus or of another shape."""
     own = model.state_dict()
-    missing = sorted(own.keys() - state.keys())
+    missing = sorted(key for key in own.keys() - state.keys() if not key.endswith(_COUNTER))
     surplus = [] if backbone.features_only else sorted(state.keys() - own.keys())
     other = [
         f"{k} {tuple(state[k].shape)} instead of {tuple(own[k].shape)}"
@@ -99,7 +101,7 @@ def fill(model: Any, state: Mapping[str, Any], backbone: Backbone) -> None:
             f"the checkpoint {backbone.weights} does not fit {backbone.name}: {said}",
             "is it of this architecture? see: backbench list models",
         )
-    model.load_state_dict({key: state[key] for key in own}, strict=True)
+    model.load_state_dict({key: state.get(key, value) for key, value in own.items()}, strict=True)
 
 
 def load_pretrained(timm: Any, name: str, options: Mapping[str, Any]) -> Any:

@@ -205,6 +205,13 @@ def test_the_input_size_is_the_models_own_or_the_one_asked_for(name: str, own: i
         assert outputs.shape == (1, 1000)
 
 
+@pytest.mark.parametrize(("size", "crop"), [(0, 0.95), (288, 1.0), (256, 0.95)])
+def test_the_size_that_weights_are_tested_at_has_the_crop_of_that_test(size: int, crop: float, tmp_path: Path) -> None:
+    """resnet18.a1_in1k was trained at 224, and is tested at 288 without cutting off anything."""
+    made = nets.snapshot(Backbone("resnet18.a1_in1k", input_size=size), tmp_path)
+    assert made.details["crop_pct"] == crop
+
+
 def test_a_size_the_architecture_cannot_have_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceInvalid, match="timm cannot create test_vit"):
         backbone.make(Backbone("test_vit", input_size=-5), tmp_path)
@@ -238,6 +245,10 @@ WAYS: Mapping[str, Callable[[dict[str, Any]], Any]] = {
     "lightning.ckpt": lambda s: {"state_dict": {f"model.{k}": v for k, v in s.items()}, "epoch": 3},
     "parallel.pth": lambda s: {"model": {f"module.{k}": v for k, v in s.items()}},
     "compiled.pt": lambda s: {f"_orig_mod.{k}": v for k, v in s.items()},
+    "compiled_parallel.pt": lambda s: {f"_orig_mod.module.{k}": v for k, v in s.items()},
+    "parallel_compiled.pt": lambda s: {f"module._orig_mod.{k}": v for k, v in s.items()},
+    "lightning_compiled.ckpt": lambda s: {"state_dict": {f"model._orig_mod.{k}": v for k, v in s.items()}},
+    "without_counters.pth": lambda s: {k: v for k, v in s.items() if not k.endswith("num_batches_tracked")},
     "averaged.pth": lambda s: {"state_dict": {k: v * 0 for k, v in s.items()}, "state_dict_ema": s},
 }
 

@@ -82,6 +82,27 @@ def test_equals_timm(pictures: dict[str, Path], interpolation: str, crop_mode: s
         assert np.abs(ours - theirs).max() <= ONE_STEP, (name, config)
 
 
+@pytest.mark.filterwarnings("ignore:Palette images with Transparency")
+@pytest.mark.parametrize("crop_mode", CROP_MODES)
+def test_a_crop_larger_than_the_resized_image_has_timms_borders(pictures: dict[str, Path], crop_mode: str) -> None:
+    for size, (name, path) in itertools.product(((3, 48, 31), (3, 65, 65)), pictures.items()):
+        config = DataConfig(size, (0.5, 0.4, 0.3), (0.2, 0.25, 0.5), crop_pct=1.15, crop_mode=crop_mode)
+        ours = plain(path, config)
+        assert np.abs(ours - expected(path, config)).max() <= ONE_STEP, (name, config)
+        border = (0.5, 0.4, 0.3) if crop_mode == "border" else (0.0,) * 3
+        assert np.abs(ours[:, 0, 0] - border).max() <= ONE_STEP, (name, config)
+
+
+def test_the_configs_of_timm_are_taken_and_a_percentage_is_refused() -> None:
+    torchvision_ops.declare()
+    import timm
+
+    for name in ("volo_d4_448", "volo_d5_448", "volo_d5_512"):
+        assert DataConfig((3, 8, 8), crop_pct=timm.get_pretrained_cfg(name).crop_pct).crop_pct == 1.15
+    with pytest.raises(DataInvalid, match=r"crop_pct 87.5 is not in 0..2 \(it is no percentage"):
+        DataConfig((3, 8, 8), crop_pct=87.5)
+
+
 def test_grey_backbones_take_one_channel(pictures: dict[str, Path]) -> None:
     config = DataConfig((1, 32, 32), (0.5,), (0.25,), crop_mode="border")
     assert np.abs(plain(pictures["wide"], config) - expected(pictures["wide"], config)).max() <= ONE_STEP
@@ -143,7 +164,7 @@ def test_an_image_that_would_fill_memory_is_named(tmp_path: Path, monkeypatch: p
 
 
 def test_all_faults_of_a_config_are_told_at_once() -> None:
-    with pytest.raises(DataInvalid, match=r"input_size.*mean has 1 values.*std above 0.*'cubic'.*'middle'.*crop_pct 2"):
-        DataConfig((4, 8, 8), (0.5,), (0.1, 0.1, 0.1, 0.0), "cubic", 2.0, "middle")
+    with pytest.raises(DataInvalid, match=r"input_size.*mean has 1 values.*std above 0.*'cubic'.*'middle'.*crop_pct 3"):
+        DataConfig((4, 8, 8), (0.5,), (0.1, 0.1, 0.1, 0.0), "cubic", 3.0, "middle")
     with pytest.raises(DataInvalid, match="not a data config"):
         DataConfig.of({"mean": [0.5, 0.5, 0.5]})

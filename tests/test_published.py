@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from harness import published
+from harness import published, summary
 from harness.errors import DataInvalid, StoreFailed
+from harness.model import Backbone
+from harness.ready import Ready
+from tests import making
 
 TIMM = Path(__file__).parent.parent.parent / "shared" / "data" / "results-imagenet.csv"
 
@@ -61,10 +65,11 @@ def test_the_table_is_timms() -> None:
     if not TIMM.exists():
         pytest.skip(f"{TIMM} is not here")
     theirs = {
-        (r["model"], r["img_size"]): (r["top1"], r["top5"]) for r in csv.DictReader(TIMM.read_text().splitlines())
+        (r["model"], r["img_size"]): (r["top1"], r["top5"], r["crop_pct"])
+        for r in csv.DictReader(TIMM.read_text().splitlines())
     }
     for row in own_rows():
-        assert theirs[row["model"], row["img_size"]] == (row["top1"], row["top5"])
+        assert theirs[row["model"], row["img_size"]] == (row["top1"], row["top5"], row["crop_pct"])
 
 
 def test_a_results_file_is_imported(tmp_path: Path) -> None:
@@ -83,6 +88,31 @@ def test_a_results_file_is_imported(tmp_path: Path) -> None:
     assert replaced is not None and replaced.top1 == 0.8
 
 
+def test_a_figure_is_of_images_cropped_so(tmp_path: Path) -> None:
+    file = tmp_path / "results.csv"
+    file.write_text("model,img_size,top1,top5,crop_pct\nmine.a,288,70.5,90.25,0.889\nmine.b,224,65,85,\n")
+    published.import_file(file)
+    cropped, unknown = published.find("mine.a", 288), published.find("mine.b", 224)
+    assert cropped is not None and unknown is not None
+    assert (cropped.crop_pct, unknown.crop_pct) == (0.889, None)
+    assert cropped.comparable(8 / 9) and not cropped.comparable(0.875)
+    assert unknown.comparable(0.875)
+
+
+def test_a_record_s_figure_is_of_the_size_of_its_images(tmp_path: Path) -> None:
+    file = tmp_path / "results.csv"
+    file.write_text("model,img_size,top1,top5\nmine.a,160,65,85\nmine.a,224,70.5,90.25\n")
+    published.import_file(file)
+    source = making.artifact(tmp_path, ("batch", 3, 224, 224))
+    opened = making.artifact(tmp_path, ("batch", 3, "height", "width"))
+    note = summary.artifact_note(Ready(opened, opened, (), (), 0.0, steps=(source, opened)))
+    record = making.record(replace(making.FAST, backbone=Backbone("mine.a")))
+    asked = making.record(replace(making.FAST, backbone=Backbone("mine.a", input_size=160)))
+    own, nobody_knows = replace(record, artifact=note), replace(record, artifact=replace(note, input_size=None))
+    found = [published.of_size(one) for one in (own, asked, nobody_knows)]
+    assert [one.top1 for one in found if one] == [0.705, 0.65, 0.65]
+
+
 def test_timms_whole_file_is_imported() -> None:
     if not TIMM.exists():
         pytest.skip(f"{TIMM} is not here")
@@ -90,6 +120,7 @@ def test_timms_whole_file_is_imported() -> None:
     assert number > 1500
     found = published.find("resnet50.a1_in1k", 288)
     assert found is not None and found.source == "imported from results-imagenet.csv"
+    assert found.crop_pct == 1.0, "timm's own test crop"
 
 
 @pytest.mark.parametrize(

@@ -111,3 +111,12 @@ def test_yaml_cannot_make_objects(tmp_path: Path) -> None:
     file.write_text("backbones: !!python/object/apply:os.system ['true']\n")
     with pytest.raises(PlanInvalid, match="is not YAML"):
         spec.read(str(file))
+
+
+def test_calibration_images_may_be_smaller_than_their_crop_as_some_of_timms_are() -> None:
+    def crop(value: float) -> object:
+        return spec.check({"backbones": ["volo_d5_448"], "calibration": {"config": {"crop_pct": value}}})
+
+    crop(1.15)
+    with pytest.raises(PlanInvalid, match="crop_pct"):
+        crop(87.5)

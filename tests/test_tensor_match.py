@@ -33,6 +33,21 @@ def test_other_names_are_aligned_by_operator_and_shape() -> None:
     ]  # fmt: skip
 
 
+def test_outputs_belong_together_whatever_they_are_called_and_made_by() -> None:
+    first = _chain(("flat", "Flatten", 4), ("logits", "Gemm", 2))
+    second = _chain(("flat", "Flatten", 4), ("logits", "MatMul", 2), ("output", "Add", 3))
+    outputs = tensor_match.paired_outputs(["logits"], ["output"])
+    paired = [(pair.first.name, pair.second.name, pair.by) for pair in tensor_match.match(first, second, outputs)]
+    assert paired == [("flat", "flat", "name"), ("logits", "output", "output")]
+
+
+def test_outputs_are_paired_by_name_where_all_names_are_known_else_by_place() -> None:
+    assert tensor_match.paired_outputs(["a", "b"], ["b", "a"]) == [("a", "a"), ("b", "b")]
+    assert tensor_match.paired_outputs(["a", "b"], ["b"]) == [("b", "b")]
+    assert tensor_match.paired_outputs(["a", "b"], ["b", "c"]) == [("a", "b"), ("b", "c")]
+    assert tensor_match.paired_outputs(["a"], ["x", "y"]) == [("a", "x")]
+
+
 def test_a_relu_that_a_quantiser_took_out_is_what_comes_back_from_int8() -> None:
     """onnxruntime gives the convolution the Relu's name, because the range that it is quantised to cuts off the same."""
     first = _chain(("conv", "Conv", 4), ("relu", "Relu", 4), ("out", "Gemm", 2))

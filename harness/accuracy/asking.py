@@ -181,9 +181,11 @@ class Asked:
             return checks.of_drop(cell, mine, baseline, lost, record.verification, details, record.facts)
         size = wanted.config.input_size[1]
         known = published.find(cell.backbone.name, size) if cell.backbone.weights == "pretrained" else None
+        probed = self._probe(station, images, rows, mine)
         return [
-            *(self._probe(station, images, rows, mine) or checks.of_baseline(mine, len(wanted.classes.names))),
-            *(checks.of_published(known.top1, mine, known.source) if known else ()),
+            *probed,
+            *checks.of_baseline(mine, wanted.classes, probed),
+            *(checks.of_published(known, mine, wanted.config.crop_pct) if known else ()),
         ]
 
     def _probe(self, station: Station, images: ImageFile, rows: Sequence[int], mine: Answers) -> list[Finding]:

@@ -8,19 +8,26 @@ from dataclasses import dataclass
 
 from harness.accuracy import answers
 from harness.accuracy.answers import Answers
+from harness.accuracy.dataset import Classes
 from harness.accuracy.record import Drop
 from harness.checks.execution import overflows
 from harness.model import JSON, Cell, Facts, Precision, Trust, Verification
 from harness.preprocess import DataConfig
-from harness.record import Finding
+from harness.published import Published
+from harness.record import Finding, Interval
 
 TOLERATED_DROP = 0.01
 """A loss of top-1 that deployments commonly accept of a lower precision: one point."""
 ALPHA = 0.05
 PROBE_ALPHA = 1e-3
 """Several normalisations are tried on the same images; only a difference far beyond chance is told."""
+NORMALISATION = "normalisation"
+"""Name of the check that another normalisation is right far more often."""
 _COLLAPSED_SHARE = 0.5
 _RENAMED_SHARE = 0.6
+_SHOWN = 12
+_NEARLY_ALL, _FEWEST_OTHERS = 0.95, 5
+"""One answer is given to so many images, and to so many of at least a few that are of other classes."""
 
 NORMALISATIONS: Mapping[str, tuple[float, float]] = {
     "0.5": (0.5, 0.5),
@@ -82,7 +89,7 @@ def of_preprocessing(
         words = f"--mean {_numbers(probe.mean)} --std {_numbers(probe.std)}"
         return [
             Finding(
-                "normalisation", "untrusted",
+                NORMALISATION, "untrusted",
                 f"with mean {_numbers(probe.mean)} and std {_numbers(probe.std)} ({probe.name}) the baseline is right on "
                 f"{probe.answers.share().value:.1%} of {len(here.labels)} images, with mean {_numbers(used.mean)} and std "
                 f"{_numbers(used.std)} on {here.share().value:.1%}: the weights were trained with another normalisation",
@@ -114,44 +121,104 @@ def _best(here: Answers, probes: Sequence[Probe]) -> tuple[Probe, float] | None:
     return probe, gain
 
 
-def of_baseline(here: Answers, outputs: int) -> list[Finding]:
-    """Whether the framework itself is no better than chance, and whether it is consistent in being wrong."""
-    share = here.share()
-    renamed = _renamed(here)
-    if renamed > max(_RENAMED_SHARE, share.value + 0.2):
+def of_baseline(here: Answers, classes: Classes, preprocessing: Sequence[Finding] = ()) -> list[Finding]:
+    """Whether the framework itself is no better than chance, and whether it is consistent in being wrong.
+
+    `preprocessing` is what `of_preprocessing` found: another normalisation explains wrong answers, a cautioned crop does not.
+    """
+    if any(finding.check == NORMALISATION for finding in preprocessing):
+        return []
+    if seen := _one_answer(here):
+        return [Finding("one answer", "untrusted", seen, "check the weights (--weights), --mean and --std")]
+    if classes.timm and (found := _timm_order(here, classes)):
+        return found
+    share, renamed = here.share(), _renamed(here)
+    if renamed is not None and renamed.share().value > max(_RENAMED_SHARE, share.value + 0.2):
         return [
             Finding(
                 "class order", "untrusted",
-                f"the baseline is right on {share.value:.1%}, but on {renamed:.1%} if the classes were renamed "
+                f"the baseline is right on {share.value:.1%}, but on {renamed.share().value:.1%} if the classes were renamed "
                 "one to one: the order of the classes is not the one that the weights were trained with",
                 "give the names of the outputs in their order, one a line: --classes FILE (or --classes imagenet)",
             )
         ]  # fmt: skip
-    if share.low <= 1 / outputs:
+    return _chance(share, len(here.labels), len(classes.names))
+
+
+def _timm_order(here: Answers, classes: Classes) -> list[Finding]:
+    """Whether the answers are right more often if the outputs have the names that timm's training gives them."""
+    place = {name: i for i, name in enumerate(classes.timm)}
+    there = Answers(tuple(place[classes.names[label]] for label in here.labels), here.top)
+    better = answers.drop(there, here)
+    if better.p >= ALPHA or better.top1.value <= 0 or there.share().low <= 1 / len(classes.names):
+        return []
+    shown = ", ".join(classes.timm[:_SHOWN]) + (", …" if len(classes.timm) > _SHOWN else "")
+    first = next(i for i, (a, b) in enumerate(zip(classes.names, classes.timm, strict=True)) if a != b)
+    return [
+        Finding(
+            "class order", "untrusted",
+            f"the baseline is right on {here.share().value:.1%} with {classes.kind}, but on {there.share().value:.1%} in the "
+            f"order of timm's training, where output {first} is {classes.timm[first]} and not {classes.names[first]} "
+            f"(numbers in names count as numbers, and case does not; p {_p(better.p)})",
+            f"give the names in that order, one a line: --classes FILE ({shown})",
+        )
+    ]  # fmt: skip
+
+
+def _one_answer(here: Answers) -> str:
+    """A net that gives the same class to nearly everything, also to images of other classes; empty where it does not."""
+    (top, times), *_ = Counter(here.first()).most_common(1)
+    others = [answer for answer, label in zip(here.first(), here.labels, strict=True) if label != top]
+    taken = others.count(top)
+    if len(others) < _FEWEST_OTHERS or min(times / len(here.labels), taken / len(others)) < _NEARLY_ALL:
+        return ""
+    return (
+        f"the baseline puts {times / len(here.labels):.0%} of all images into class {top}, and {taken} of the {len(others)} "
+        "that are of other classes: accuracies and drops say nothing"
+    )
+
+
+def _chance(share: Interval, images: int, outputs: int) -> list[Finding]:
+    """Whether so many images show that the net is better than chance; and if not, whether they show that it is not."""
+    chance = 1 / outputs
+    if share.low > chance:
+        return []
+    if share.value <= chance and share.high < (1 + chance) / 2:
         return [
             Finding(
                 "chance", "untrusted",
-                f"the baseline itself is right on {share.value:.1%} of {len(here.labels)} images, and 1 of {outputs} is "
+                f"the baseline itself is right on {share.value:.1%} of {images} images, and 1 of {outputs} is "
                 "chance: the weights, the labels or the preprocessing are wrong, and drops say nothing",
                 "check --weights, --classes, --mean and --std",
             )
         ]  # fmt: skip
-    return []
+    return [
+        Finding(
+            "chance", "untrusted",
+            f"the baseline is right on {share.value:.1%} [{share.low:.1%}, {share.high:.1%}]: {images} images are too few to "
+            f"tell it from chance, which is 1 of {outputs}",
+            "take more images; if it stays so, check --weights, --classes, --mean and --std",
+        )
+    ]  # fmt: skip
 
 
-def _renamed(here: Answers) -> float:
-    """Share right after renaming answers one to one, greedily by how often an answer meets a label."""
+def _renamed(here: Answers) -> Answers | None:
+    """The answers after renaming them one to one, greedily by how often an answer meets a label.
+
+    None where that could not show anything: few images can be renamed to fit any answers (three a class are needed), and
+    one answer that takes most images is right on the most frequent class whatever it is called, but not on the others.
+    """
     met = Counter(zip(here.first(), here.labels, strict=True))
-    given: set[int] = set()
-    meant: set[int] = set()
-    right = 0
-    for (answer, label), times in met.most_common():
-        if answer != answers.WRONG and answer not in given and label not in meant:
-            given.add(answer)
-            meant.add(label)
-            right += times
-    # With few images a class, any answers can be renamed to fit: three images a class are needed to say something.
-    return right / len(here.labels) if len(here.labels) >= 3 * len(meant) else 0.0
+    meaning: dict[int, int] = {}
+    for (answer, label), _ in met.most_common():
+        if answer != answers.WRONG and answer not in meaning and label not in meaning.values():
+            meaning[answer] = label
+    renamed = Answers(here.labels, tuple((meaning.get(answer, answers.WRONG),) for answer in here.first()))
+    classes = answers.per_class(renamed, None, [""] * (max(here.labels) + 1))
+    over_classes = sum(one.right / one.images for one in classes) / len(classes)
+    if len(meaning) < 2 or len(here.labels) < 3 * len(meaning) or over_classes <= _RENAMED_SHARE:
+        return None
+    return renamed
 
 
 def of_drop(
@@ -204,18 +271,16 @@ def _calibration(precision: Precision, details: Mapping[str, JSON]) -> list[str]
     return ["calibrated with " + ", ".join(f"{name} {value}" for name, value in told.items())] if told else []
 
 
-def of_published(published: float | None, here: Answers, source: str) -> list[Finding]:
-    """Whether the framework's accuracy is what is published of exactly these weights at this size."""
-    if published is None:
-        return []
+def of_published(known: Published, here: Answers, crop_pct: float) -> list[Finding]:
+    """Whether the framework's accuracy is what is published of these weights at this size, where images are cropped alike."""
     share = here.share()
-    if share.low <= published <= share.high:
+    if not known.comparable(crop_pct) or share.low <= known.top1 <= share.high:
         return []
     return [
         Finding(
             "published accuracy", "caution",
-            f"the baseline is right on {share.value:.1%} [{share.low:.1%}, {share.high:.1%}]; published: {published:.1%} "
-            f"({source}, ImageNet-1k's validation set)",
+            f"the baseline is right on {share.value:.1%} [{share.low:.1%}, {share.high:.1%}]; published: {known.top1:.1%} "
+            f"({known.source}, ImageNet-1k's validation set)",
             "expected where these are other images; else check --classes and the preprocessing",
         )
     ]  # fmt: skip

@@ -9,7 +9,7 @@ import importlib.util
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import DataInvalid
@@ -29,12 +29,14 @@ class Dataset:
     source: Path
     images: tuple[Path, ...]
     labels: tuple[str, ...]
+    whole: tuple[str, ...] = ()
+    """Names of the classes of the whole set, where this is a part of it."""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The different labels, sorted as numbers where all are, else by name."""
+        """The different labels of the whole set, sorted as numbers where all are, else by name."""
         found = set(self.labels)
-        return tuple(sorted(found, key=int) if all(n.isdecimal() for n in found) else sorted(found))
+        return self.whole or tuple(sorted(found, key=int) if all(n.isdecimal() for n in found) else sorted(found))
 
     @functools.cached_property
     def digest(self) -> str:
@@ -52,7 +54,10 @@ class Dataset:
         if limit >= total:
             return self
         kept = [i * total // limit for i in range(limit)]
-        return replace(self, images=tuple(self.images[i] for i in kept), labels=tuple(self.labels[i] for i in kept))
+        # Where no image of a class is kept, its output must not become another's: the names are those of the whole set.
+        return Dataset(
+            self.source, tuple(self.images[i] for i in kept), tuple(self.labels[i] for i in kept), self.names
+        )
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,8 @@ class Classes:
 
     names: tuple[str, ...]
     kind: str
+    timm: tuple[str, ...] = ()
+    """The same names in the order that timm's own training gives them, where they are in the alphabet's and that differs."""
 
 
 def read(source: Path) -> Dataset:
@@ -101,6 +108,8 @@ def _read_csv(file: Path) -> Dataset:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataInvalid(f"{file} cannot be read as CSV: {error}", "it has two columns: path,label") from error
     path_at, label_at, first = _columns(rows)
+    if not first:
+        _refuse_header(file, next((row for row in rows if row), []))
     for number, row in enumerate(rows[first:], first + 1):
         if not row:
             continue
@@ -126,6 +135,16 @@ def _columns(rows: Sequence[Sequence[str]]) -> tuple[int, int, int]:
     return 0, 1, 0
 
 
+def _refuse_header(file: Path, row: Sequence[str]) -> None:
+    """Raise `DataInvalid` where a first line names other columns: neither a file that is there nor an image's suffix."""
+    named = row[0].strip() if row else ""
+    if named and Path(named).suffix.lower() not in SUFFIXES and not (file.parent / named).exists():
+        raise DataInvalid(
+            f"{file}: its first line {','.join(row)!r} names no image",
+            "the header must be path,label; without one, every line is path,label",
+        )
+
+
 def classes_of(given: str | None, data: Dataset, outputs: int) -> Classes:
     """The classes that a backbone with `outputs` outputs has, as `--classes` says or the data imply.
 
@@ -143,7 +162,13 @@ def classes_of(given: str | None, data: Dataset, outputs: int) -> Classes:
             f"{data.source} has {len(names)} classes ({_some(names)}), but the backbone has {outputs} outputs",
             "give the names of the outputs in their order, one a line: --classes FILE (or --classes imagenet)",
         )
-    return Classes(names, "the class names in alphabetical order")
+    timm = tuple(sorted(names, key=_timm_key))
+    return Classes(names, "the class names in alphabetical order", timm if timm != names else ())
+
+
+def _timm_key(name: str) -> list[str | int]:
+    """`natural_key` of timm, by which its reader sorts folders: numbers in names as numbers, and small letters alone."""
+    return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"([0-9]+)", name.lower()))]
 
 
 def _checked(classes: Classes, outputs: int) -> Classes:
@@ -192,7 +217,8 @@ def fit(data: Dataset, classes: Classes) -> tuple[int, ...]:
     index = {name: i for i, name in enumerate(classes.names)}
     if all(name.isdecimal() for name in classes.names):  # 007 is 7
         index |= {name: index[plain] for name in data.names if name.isdecimal() and (plain := str(int(name))) in index}
-    if unknown := [name for name in data.names if name not in index]:
+    present = set(data.labels)
+    if unknown := [name for name in data.names if name in present and name not in index]:
         counted = sum(label in set(unknown) for label in data.labels)
         raise DataInvalid(
             f"{len(unknown)} of the labels ({_some(unknown)}; {counted} images) are none of the {len(classes.names)} classes "

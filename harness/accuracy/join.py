@@ -77,5 +77,5 @@ def of_tag(record: Record) -> AccuracyNote | None:
     backbone, cell = record.cell.backbone, record.cell
     if backbone.weights != OWN_WEIGHTS or backbone.path or backbone.features_only or cell.precision != "fp32":
         return None
-    found = published.find(backbone.name, backbone.input_size)
+    found = published.of_size(record)
     return None if found is None else AccuracyNote("published", found.source, found.top1, top5=found.top5)

@@ -40,7 +40,7 @@ def mcnemar(lost: int, gained: int) -> float:
     twice, point = _binomial_half(lost, gained)
     if lost + gained == 0:
         return 1.0
-    return 1.0 - point if lost == gained else twice - point
+    return 1.0 - point / 2 if lost == gained else twice - point  # P(X = k) is in both tails of a tie, and counts half
 
 
 def mcnemar_exact(lost: int, gained: int) -> float:

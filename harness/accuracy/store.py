@@ -40,10 +40,10 @@ class AccuracyStore:
         """The folder, made where there is none. Raises `StoreFailed` where it cannot be written."""
         with store.writing(folder, _REPEAT):
             (folder / LOGS).mkdir(parents=True, exist_ok=True)
-            for file in (folder / ACCURACY, folder / PREDICTIONS):
+            for file in (folder / ACCURACY, folder / PREDICTIONS, folder / DISAGREEMENTS):
                 file.touch()
                 store.drop_torn_line(file)
-            if not (folder / DISAGREEMENTS).exists():
+            if not (folder / DISAGREEMENTS).stat().st_size:
                 store.append(folder / DISAGREEMENTS, [_csv(_COLUMNS)])
         return cls(folder)
 
@@ -58,23 +58,44 @@ class AccuracyStore:
             if answers is not None and record.data is not None:
                 predicted = Predicted(record.key, record.data.digest, answers.top)
                 store.append(self.folder / PREDICTIONS, [codec.dumps(predicted)])
-            if answers is not None and baseline is not None and not record.is_baseline:
-                store.append(self.folder / DISAGREEMENTS, _disagreements(record, answers, baseline, images))
+            if _answered(record):
+                rows: Iterable[str] = ()
+                if answers is not None and baseline is not None and not record.is_baseline:
+                    rows = _disagreements(record, answers, baseline, images)
+                self._disagree(record.key, rows)
             store.append(self.folder / ACCURACY, [codec.dumps(record)])
 
     def finished(self) -> Mapping[str, tuple[Accuracy, Top]]:
-        """Cells that have answers already, by key: the record and what was answered."""
-        answered = {p.key: p.top for p in read_predictions(self.folder)}
-        return {r.key: (r, answered[r.key]) for r in read(self.folder) if r.outcome == "ok" and r.key in answered}
+        """Cells that have answers already, by key: the record and what was answered to the same images."""
+        answered = {(p.key, p.data): p.top for p in read_predictions(self.folder)}
+        done = ((r, (r.key, r.data.digest)) for r in read(self.folder) if r.outcome == "ok" and r.data is not None)
+        return {r.key: (r, answered[of]) for r, of in done if of in answered}
+
+    def _disagree(self, key: str, rows: Iterable[str]) -> None:
+        """Put a cell's rows in place of those that a repeat, or one that was killed, has left of it."""
+        file = self.folder / DISAGREEMENTS
+        kept = [row for row in _rows(file) if row[_COLUMNS.index("key")] != key]
+        store.rewrite(file, [*map(_csv, kept), *rows])
 
 
 def read(folder: Path) -> tuple[Accuracy, ...]:
-    """Accuracies kept in a folder, the last of each cell; none where none was measured."""
+    """Accuracies kept in a folder, of each cell the last that tells something; none where none was measured.
+
+    A repeat that failed (no network, no memory) leaves an accuracy as it was.
+    """
     file = folder / ACCURACY
     if not file.exists():
         return ()
-    records = store.decoded(Accuracy, upgrade.accuracy, file)
-    return tuple({record.key: record for record in records}.values())
+    known: dict[str, Accuracy] = {}
+    for record in store.decoded(Accuracy, upgrade.accuracy, file):
+        if _answered(record) or record.key not in known or not _answered(known[record.key]):
+            known[record.key] = record
+    return tuple(known.values())
+
+
+def _answered(record: Accuracy) -> bool:
+    """Whether the cell answered all images, rightly or with NaN: other outcomes say nothing of its accuracy."""
+    return record.outcome in ("ok", "wrong_output")
 
 
 def read_predictions(folder: Path) -> tuple[Predicted, ...]:
@@ -89,6 +110,11 @@ def _disagreements(record: Accuracy, answers: Answers, baseline: Answers, images
     for i in disagreements(answers, baseline):
         label = answers.labels[i]
         yield _csv((*head, images[i], label, its[i], mine[i], int(its[i] == label), int(mine[i] == label)))
+
+
+def _rows(file: Path) -> list[list[str]]:
+    with file.open(newline="", encoding="utf-8") as opened:
+        return [row for row in csv.reader(opened) if len(row) == len(_COLUMNS)]
 
 
 def _csv(words: Sequence[object]) -> str:

@@ -30,7 +30,11 @@ TIMEOUT_S = 1800.0
     "--tolerance", type=click.FloatRange(min=0), help="Relative L2 error. Default: that of the coarser precision."
 )
 @click.option("--all", "everything", is_flag=True, help="Show every tensor, not only those around the difference.")
-@click.option("--exit-code", is_flag=True, help="End with 1 where they part, with 0 where they agree.")
+@click.option(
+    "--exit-code",
+    is_flag=True,
+    help="End with 0 where they agree, with 1 where they part, with 2 where an output was compared with none.",
+)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def command(
     files: tuple[str, ...],
@@ -46,8 +50,8 @@ def command(
 ) -> None:
     """Compare all intermediate outputs of two ONNX files on the same images, and name the first that differs.
 
-    Tensors are matched by name, else by operator, shape and order. Both files run in ONNX Runtime on the CPU with its
-    optimisations off, so that a difference is the file's and not the runtime's.
+    Outputs are matched by name or place, other tensors by name, else by operator, shape and order. Both files run in ONNX
+    Runtime on the CPU with its optimisations off, so that a difference is the file's and not the runtime's.
 
     \b
       backbench diff good.onnx bad.onnx
@@ -63,8 +67,8 @@ def command(
             raise PlanInvalid("--precision, --exporter and --weights go with -m", "leave them out for two files")
         found = _of_files(files, input_size, tolerance)
     _print(found, everything, as_json)
-    if exit_code and found.culprit is not None:
-        raise click.exceptions.Exit(1)
+    if exit_code and not found.agree:
+        raise click.exceptions.Exit(1 if found.agree is False else 2)
 
 
 def _of_files(files: Sequence[str], size: int | None, tolerance: float | None) -> Divergence:

@@ -24,6 +24,8 @@ DEFAULT_SIZE = 224
 _AT_ONCE = 48
 """Tensors that are held of both files together; all of a large backbone at high resolution would not fit."""
 _FLOATS = frozenset({"tensor(float)", "tensor(float16)", "tensor(double)"})
+_WHOLE = frozenset({"tensor(bool)", *(f"tensor({sign}int{bits})" for sign in ("", "u") for bits in (8, 16, 32, 64))})
+"""Compared only where they are outputs: the indices and shapes inside of a graph are no results."""
 _SMALL = 1024
 """Elements."""
 
@@ -39,14 +41,17 @@ class Row:
     """The node of the first file that makes it."""
     kind: str
     shape: tuple[int, ...]
-    matched_by: Literal["name", "order"]
-    """`order`: by position among tensors of the same operator and shape, because the names differ."""
+    matched_by: Literal["output", "name", "order"]
+    """`output`: both are outputs of their graph; `order`: by position among tensors of the same operator and shape, because
+    the names differ."""
     rel_l2: float | None
-    """‖second − first‖ / ‖first‖; None where it is not defined (NaN, or a first that is all zero)."""
+    """‖second − first‖ / ‖first‖; None where it is not defined (NaN, a first that is all zero, or another shape)."""
     inherited: float | None
     """The largest `rel_l2` among the nearest compared tensors that it is computed from; None where there are none."""
     doubtful: bool = False
     """Matched by order and over the tolerance, while all that follows from it agrees: not the same tensor."""
+    other_shape: tuple[int, ...] | None = None
+    """Of an output whose shape in the second file is another one: that shape."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +65,25 @@ class Divergence:
     culprit: int | None
     """Index of the first row above the tolerance; None where none is."""
     only_first: int
-    """Floating-point tensors of the first file that nothing in the second was matched with."""
+    """Tensors of the first file, floating-point or outputs, that nothing in the second was matched with."""
     only_second: int
     inputs: int
     """Images compared on."""
+    outputs: tuple[int, int]
+    """How many outputs each file has."""
     schema: int = SCHEMA
+
+    @property
+    def compared_outputs(self) -> int:
+        """How many outputs of the two were compared with each other."""
+        return sum(row.matched_by == "output" for row in self.rows)
+
+    @property
+    def agree(self) -> bool | None:
+        """Whether the two give the same outputs; None where nothing parts, but an output was compared with none."""
+        if self.culprit is not None:
+            return False
+        return True if 0 < self.compared_outputs == max(self.outputs) else None
 
 
 def compare(first: Path, second: Path, tolerance: float | None, size: int, given: Path | None) -> Divergence:
@@ -77,21 +96,28 @@ def compare(first: Path, second: Path, tolerance: float | None, size: int, given
     feeds = _feeds(sides, size, given)
     for side, feed in zip(sides, feeds, strict=True):
         side.learn_shapes(feed)
-    pairs = tensor_match.match(sides[0].tensors, sides[1].tensors)
+    outputs = tensor_match.paired_outputs(sides[0].outputs, sides[1].outputs)
+    pairs = tensor_match.match(sides[0].tensors, sides[1].tensors, outputs)
     errors: dict[str, float | None] = {}
     for start in range(0, len(pairs), _AT_ONCE):
         part = pairs[start : start + _AT_ONCE]
         left = sides[0].run(feeds[0], [pair.first.name for pair in part])
         right = sides[1].run(feeds[1], [pair.second.name for pair in part])
         for pair in part:
-            compared = verify.compare(pair.first.name, right[pair.second.name], left[pair.first.name])
-            errors[pair.first.name] = compared.rel_l2
+            errors[pair.first.name] = _error(left[pair.first.name], right[pair.second.name])
     limit = max(verify.DEFAULTS[side.precision].rel_l2 for side in sides) if tolerance is None else tolerance
     rows = _rows(pairs, sides[0].graph, errors, limit)
     culprit = next((i for i, row in enumerate(rows) if _over(row.rel_l2, limit) and not row.doubtful), None)
     lone = [len(side.tensors) - len(pairs) for side in sides]
     count = len(next(iter(feeds[0].values())))
-    return Divergence(str(first), str(second), limit, rows, culprit, lone[0], lone[1], count)
+    there = len(sides[0].outputs), len(sides[1].outputs)
+    return Divergence(str(first), str(second), limit, rows, culprit, lone[0], lone[1], count, there)
+
+
+def _error(left: Array, right: Array) -> float | None:
+    if left.size == right.size == 0:  # an output without elements
+        return 0.0 if left.shape == right.shape else None
+    return verify.compare("", right, left).rel_l2
 
 
 def _over(error: float | None, limit: float) -> bool:
@@ -115,13 +141,14 @@ def _rows(
         healed = bool(after) and not any(_over(errors[one], limit) for one in after)
         doubtful = pair.by == "order" and _over(error, limit) and healed
         inherited = max(known) if known and len(known) == len(above) else None
-        made = pair.first
-        rows.append(Row(name, pair.second.name, made.node, made.kind, made.shape, pair.by, error, inherited, doubtful))
+        made, other = pair.first, pair.second
+        shape = other.shape if other.shape != made.shape else None
+        rows.append(Row(name, other.name, made.node, made.kind, made.shape, pair.by, error, inherited, doubtful, shape))
     return tuple(rows)
 
 
 class _Side:
-    """One file with every floating-point tensor of its graph as an output."""
+    """One file with every floating-point tensor of its graph as an output beside its own."""
 
     def __init__(self, path: Path) -> None:
         import onnx
@@ -135,8 +162,8 @@ class _Side:
             self.graph = self.tensors = tensor_match.sorted_graph(list(_tensors(model)))
         except CycleError as error:
             raise SourceInvalid(f"{path}: its nodes form a circle", "export it again") from error
-        there = {value.name for value in model.graph.output}
-        model.graph.output.extend(onnx.ValueInfoProto(name=t.name) for t in self.tensors if t.name not in there)
+        self.outputs = tuple(value.name for value in model.graph.output)
+        model.graph.output.extend(onnx.ValueInfoProto(name=t.name) for t in self.tensors if t.name not in self.outputs)
         options = ort.SessionOptions()
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.log_severity_level = 3
@@ -147,17 +174,18 @@ class _Side:
             self._session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         except Exception as error:
             raise SourceInvalid(f"onnxruntime cannot load {path}: {first_line(error)}", "see the log") from error
-        floats = {value.name for value in self._session.get_outputs() if value.type in _FLOATS}
-        self.tensors = tuple(tensor for tensor in self.tensors if tensor.name in floats)
+        types = {value.name: value.type for value in self._session.get_outputs()}
+        compared = {n for n, kind in types.items() if kind in _FLOATS or (n in self.outputs and kind in _WHOLE)}
+        self.tensors = tuple(tensor for tensor in self.tensors if tensor.name in compared)
 
     def learn_shapes(self, feed: Mapping[str, Array]) -> None:
-        """Run once, some tensors at a time, and keep their shapes. Of a tensor without elements nothing can differ."""
+        """Run once, some tensors at a time, and keep their shapes. Within, nothing can differ where there is no element."""
         shapes: dict[str, tuple[int, ...]] = {}
         for start in range(0, len(self.tensors), _AT_ONCE):
             names = [tensor.name for tensor in self.tensors[start : start + _AT_ONCE]]
             shapes |= {name: array.shape for name, array in self.run(feed, names).items()}
         shaped = (replace(tensor, shape=shapes[tensor.name]) for tensor in self.tensors)
-        self.tensors = tuple(tensor for tensor in shaped if 0 not in tensor.shape)
+        self.tensors = tuple(t for t in shaped if 0 not in t.shape or t.name in self.outputs)
 
     def run(self, feed: Mapping[str, Array], names: Sequence[str]) -> Mapping[str, Array]:
         """The named tensors. Raises `SourceInvalid`."""
@@ -182,7 +210,11 @@ def _read_small(model: Any, folder: Path) -> None:
 
 
 def _tensors(model: Any) -> Iterator[Tensor]:
-    """What the nodes make, in the order of the file."""
+    """What the nodes make, in the order of the file; before it, outputs that no node makes."""
+    made = {name for node in model.graph.node for name in node.output}
+    for value in model.graph.output:
+        if value.name not in made:
+            yield Tensor(value.name, "–", "no node", (), ())
     quantised = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "QuantizeLinear"}
     for number, node in enumerate(model.graph.node):
         restores = quantised.get(node.input[0], "") if node.op_type == "DequantizeLinear" else ""

@@ -1,4 +1,4 @@
-"""Which tensors of two graphs are the same one: by name, else by position among those of one operator and shape."""
+"""Which tensors of two graphs are the same one: outputs by place, others by name, else by operator, shape and order."""
 
 from __future__ import annotations
 
@@ -33,17 +33,29 @@ class Pair:
 
     first: Tensor
     second: Tensor
-    by: Literal["name", "order"]
+    by: Literal["output", "name", "order"]
 
 
-def match(first: Sequence[Tensor], second: Sequence[Tensor]) -> list[Pair]:
+def paired_outputs(first: Sequence[str], second: Sequence[str]) -> list[tuple[str, str]]:
+    """The outputs of two graphs that belong together: by name where one's names are all the other's too, else by place."""
+    if set(first) <= set(second) or set(second) <= set(first):
+        return [(name, name) for name in first if name in second]
+    return list(zip(first, second, strict=False))
+
+
+def match(first: Sequence[Tensor], second: Sequence[Tensor], outputs: Sequence[tuple[str, str]] = ()) -> list[Pair]:
     """Pairs in the first graph's order.
 
-    Names count where the shape agrees and the order of execution too (exporters number tensors, so that a name can come
-    again elsewhere). A quantiser takes a Relu out, whose name its input then has, because the range that it quantises to cuts
-    off the same: where operators differ, the tensor that comes back from int8 is the one of that name. Between two that are
+    `outputs` belong together whatever makes them and whatever their shapes: they are what is deployed. Of the rest, names
+    count where the shape agrees and the order of execution too (exporters number tensors, so that a name can come again
+    elsewhere). A quantiser takes a Relu out, whose name its input then has, because the range that it quantises to cuts off
+    the same: where operators differ, the tensor that comes back from int8 is the one of that name. Between two that are
     matched so, the rest is aligned by operator and shape.
     """
+    order = {tensor.name: i for i, tensor in enumerate(first)}
+    mine, its = ({tensor.name: tensor for tensor in side} for side in (first, second))
+    fixed = [Pair(mine.pop(a), its.pop(b), "output") for a, b in outputs if a in mine and b in its]
+    first, second = tuple(mine.values()), tuple(its.values())
     places = {tensor.name: i for i, tensor in enumerate(second)}
     back = _dequantised(first), _dequantised(second)
     named = []
@@ -55,11 +67,10 @@ def match(first: Sequence[Tensor], second: Sequence[Tensor]) -> list[Pair]:
             named.append(pair)
     named.sort()
     anchors = _increasing(named)
-    pairs = [Pair(first[i], second[j], "name") for i, j in anchors]
+    pairs = [*fixed, *(Pair(first[i], second[j], "name") for i, j in anchors)]
     bounds = [(-1, -1), *anchors, (len(first), len(second))]
     for (i, j), (k, m) in itertools.pairwise(bounds):
         pairs += _aligned(first[i + 1 : k], second[j + 1 : m])
-    order = {tensor.name: i for i, tensor in enumerate(first)}
     return sorted(pairs, key=lambda pair: order[pair.first.name])
 
 

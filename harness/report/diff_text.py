@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -54,8 +55,7 @@ def _words(index: int, found: Divergence) -> tuple[str, ...]:
     row = found.rows[index]
     name = row.tensor if row.other == row.tensor else f"{row.tensor} ~ {row.other}"
     mark = "◀ first above the tolerance" if index == found.culprit else "not the same tensor?" if row.doubtful else ""
-    shape = "×".join(map(str, row.shape))
-    return (str(index), name, row.kind, shape, _error(row.rel_l2), _error(row.inherited, "–"), mark)
+    return (str(index), name, row.kind, _shape(row.shape), _error(row.rel_l2), _error(row.inherited, "–"), mark)
 
 
 def _error(value: float | None, unknown: str = "undefined") -> str:
@@ -72,18 +72,32 @@ def _style(index: int, found: Divergence) -> str:
 
 def verdict(found: Divergence) -> list[str]:
     """What was found, in words."""
-    named = sum(row.matched_by == "name" for row in found.rows)
+    by = Counter(row.matched_by for row in found.rows)
     lines = [
-        f"{len(found.rows)} tensors compared on {found.inputs} images ({named} matched by name, {len(found.rows) - named} by "
-        f"order and shape); {found.only_first} only in the first, {found.only_second} only in the second",
+        f"{len(found.rows)} tensors compared on {found.inputs} images ({by['output']} outputs, {by['name']} matched by name, "
+        f"{by['order']} by order and shape); {found.only_first} only in the first, {found.only_second} only in the second",
     ]
-    if found.culprit is None:
+    if found.culprit is not None:
+        lines.append(_parting(found.rows[found.culprit], found.tolerance))
+    elif found.rows:
         worst = max((_size(row) for row in found.rows if not row.doubtful), default=0.0)
-        return [*lines, f"no tensor is above {found.tolerance:g}; the largest relative L2 error is {worst:.1e}"]
-    row = found.rows[found.culprit]
-    grown = f", its inputs agree to {row.inherited:.1e}" if row.inherited is not None else ""
-    lines.append(
-        f"they part at {row.tensor!r}, made by {row.node} ({row.kind}): relative L2 error {_error(row.rel_l2)} is above "
-        f"{found.tolerance:g}{grown}"
-    )
+        lines.append(f"no tensor is above {found.tolerance:g}; the largest relative L2 error is {worst:.1e}")
+    if found.compared_outputs < max(1, *found.outputs):
+        first, second = found.outputs
+        lines.append(
+            f"of {first} outputs of the first and {second} of the second, {found.compared_outputs} were compared: whether "
+            "the files agree is not known"
+        )
     return lines
+
+
+def _parting(row: Row, tolerance: float) -> str:
+    grown = f", its inputs agree to {row.inherited:.1e}" if row.inherited is not None else ""
+    at = f"they part at {row.tensor!r}, made by {row.node} ({row.kind})"
+    if row.other_shape is not None:
+        return f"{at}: its shape is {_shape(row.shape)}, that of {row.other!r} {_shape(row.other_shape)}{grown}"
+    return f"{at}: relative L2 error {_error(row.rel_l2)} is above {tolerance:g}{grown}"
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return "×".join(map(str, shape)) or "one number"

@@ -10,8 +10,10 @@ import pytest
 from harness.accuracy import answers, checks
 from harness.accuracy.answers import Answers
 from harness.accuracy.checks import Probe
+from harness.accuracy.dataset import Classes
 from harness.model import JSON, Facts
 from harness.preprocess import DataConfig
+from harness.published import Published
 from tests.making import FAST
 
 LABELS = (0, 1, 2, 0, 1, 2)
@@ -26,6 +28,10 @@ def random_answers(right: float, images: int = 400, classes: int = 10, seed: int
     labels = tuple(int(i) for i in rng.integers(0, classes, images))
     first = [label if rng.random() < right else (label + int(rng.integers(1, classes))) % classes for label in labels]
     return Answers(labels, tuple((one,) for one in first))
+
+
+def of(outputs: int) -> Classes:
+    return Classes(tuple(map(str, range(outputs))), "the labels are indices")
 
 
 def test_shares() -> None:
@@ -91,19 +97,75 @@ def test_a_drop_where_8_bit_weights_overflow_names_them_first(bits: int, told: b
 
 
 def test_a_baseline_at_chance_is_untrusted() -> None:
-    (found,) = checks.of_baseline(random_answers(0.1), 10)
+    (found,) = checks.of_baseline(random_answers(0.1), of(10))
     assert found.check == "chance"
-    assert checks.of_baseline(random_answers(0.8), 10) == []
+    assert checks.of_baseline(random_answers(0.8), of(10)) == []
+
+
+@pytest.mark.parametrize("zeros", [30, 90])
+def test_a_baseline_that_always_answers_the_same_is_no_matter_of_names(zeros: int) -> None:
+    labels = (0,) * zeros + (1,) * (100 - zeros)
+    (found,) = checks.of_baseline(Answers(labels, ((0, 1),) * 100), of(2))
+    assert found.check == "one answer"
+    assert f"100% of all images into class 0, and {100 - zeros} of the {100 - zeros}" in found.seen
+
+
+def test_answers_that_hardly_vary_are_not_renamed() -> None:
+    """94 of 100 images are put into class 0: called 1, it is right on the 70 of class 1, as any constant answer is."""
+    found = checks.of_baseline(Answers((0,) * 30 + (1,) * 70, ((1,),) * 3 + ((0,),) * 94 + ((1,),) * 3), of(2))
+    assert "class order" not in [f.check for f in found]
+    swapped = Answers((0,) * 30 + (1,) * 70, ((1,),) * 28 + ((0,),) * 72)
+    assert [f.check for f in checks.of_baseline(swapped, of(2))] == ["class order"]
+
+
+def test_a_rare_class_that_is_told_apart_is_no_constant_answer() -> None:
+    right = Answers((0,) * 970 + (1,) * 30, ((0,),) * 985 + ((1,),) * 15)
+    assert checks.of_baseline(right, of(2)) == []
+    assert checks.of_baseline(Answers((0,) * 99 + (1,), ((0,),) * 100), of(2)) == [], "one image shows nothing"
+
+
+@pytest.mark.parametrize("right", [0, 1])
+def test_few_images_are_no_proof_of_a_fault(right: int) -> None:
+    (found,) = checks.of_baseline(Answers((right,), ((1,),)), of(3))
+    assert found.check == "chance"
+    assert "1 images are too few to tell it from chance, which is 1 of 3" in found.seen
+    assert found.advice.startswith("take more images")
+
+
+def test_the_order_of_timms_training_is_told_where_it_does_better() -> None:
+    alphabet, timm = ("c1", "c10", "c2", "c3"), ("c1", "c2", "c3", "c10")
+    classes, labels = Classes(alphabet, "the alphabet", timm), tuple(range(4)) * 5
+    trained_so = tuple((timm.index(alphabet[label]),) for label in labels)
+    (found,) = checks.of_baseline(Answers(labels, trained_so), classes)
+    assert (found.check, found.level) == ("class order", "untrusted")
+    assert "right on 25.0% with the alphabet, but on 100.0%" in found.seen
+    assert "output 1 is c2 and not c10" in found.seen
+    assert "--classes FILE (c1, c2, c3, c10)" in found.advice
+    assert checks.of_baseline(Answers(labels, tuple((label,) for label in labels)), classes) == []
+    (constant,) = checks.of_baseline(Answers(labels, ((3,),) * 20), classes)
+    assert constant.check == "one answer"
+
+
+def test_a_cautioned_crop_hides_no_fault_of_the_baseline_and_another_normalisation_explains_it() -> None:
+    used, own, wrong = DataConfig((3, 8, 8), crop_pct=0.9), DataConfig((3, 8, 8)), random_answers(0.0)
+    cautioned = checks.of_preprocessing(used, own, True, wrong, [])
+    assert [f.check for f in cautioned] == ["preprocessing"]
+    assert [f.check for f in checks.of_baseline(wrong, of(10), cautioned)] == ["chance"]
+    right = Answers(wrong.labels, tuple((label,) for label in wrong.labels))
+    explained = checks.of_preprocessing(used, own, True, wrong, [Probe("0.5", (0.5,) * 3, (0.5,) * 3, right)])
+    assert checks.of_baseline(wrong, of(10), explained) == []
 
 
 def test_answers_that_only_need_other_names_tell_of_the_class_order() -> None:
     right = random_answers(0.9)
     shuffled = Answers(right.labels, tuple(((7 * row[0] + 3) % 10,) for row in right.top))
-    (found,) = checks.of_baseline(shuffled, 10)
+    (found,) = checks.of_baseline(shuffled, of(10))
     assert found.check == "class order"
     assert "--classes" in found.advice
     one_each = Answers(tuple(range(10)), tuple(((i + 1) % 10,) for i in range(10)))
-    assert [f.check for f in checks.of_baseline(one_each, 10)] == ["chance"]  # ten images can be renamed to anything
+    assert [f.check for f in checks.of_baseline(one_each, of(10))] == [
+        "chance"
+    ]  # ten images can be renamed to anything
 
 
 def test_another_normalisation_that_is_far_better_is_told() -> None:
@@ -140,7 +202,9 @@ def test_candidates_are_different_from_what_is_used() -> None:
 
 
 def test_published_accuracy_outside_the_interval_is_a_caution() -> None:
-    here = random_answers(0.7)
-    assert checks.of_published(0.7, here, "timm") == checks.of_published(None, here, "") == []
-    (found,) = checks.of_published(0.9, here, "timm")
+    here, far = random_answers(0.7), Published("mine.a", 224, 0.9, None, "timm", 0.95)
+    assert checks.of_published(replace(far, top1=0.7), here, 0.95) == []
+    (found,) = checks.of_published(far, here, 0.95)
     assert "90.0%" in found.seen
+    assert checks.of_published(far, here, 0.875) == [], "of other pixels"
+    assert checks.of_published(replace(far, crop_pct=None), here, 0.875) == [found]

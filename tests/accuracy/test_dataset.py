@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import torchvision_ops
 from harness.accuracy import dataset
 from harness.accuracy.dataset import Classes, Dataset
 from harness.errors import DataInvalid
@@ -62,6 +63,18 @@ def test_a_csv_without_labels_is_refused(tmp_path: Path, content: str, said: str
         dataset.read(file)
 
 
+def test_a_header_of_other_columns_is_no_image(tmp_path: Path) -> None:
+    file = tmp_path / "set.csv"
+    for header in ("filename,class", "image_id,label,split", "cat,a.png"):
+        file.write_text(f"{header}\na.png,7\n")
+        with pytest.raises(DataInvalid, match=rf"first line '{header}' names no image") as caught:
+            dataset.read(file)
+        assert "the header must be path,label" in caught.value.hint
+    (tmp_path / "0001").touch()
+    file.write_text("0001,cat\nabsent.png,dog\n")
+    assert dataset.read(file).labels == ("cat", "dog"), "an image without a suffix, and no header"
+
+
 def test_a_csv_that_is_none_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "set.csv"
     file.write_bytes(b"\xff\xfe\x00\x80")
@@ -86,6 +99,19 @@ def test_a_limit_spreads_over_the_classes(tmp_path: Path) -> None:
     assert found.limited(99) is found
 
 
+def test_a_limit_does_not_change_what_the_outputs_are() -> None:
+    whole = labelled("a", "a", "b", "c", "c", "d", "d", "d")
+    part = whole.limited(2)
+    assert set(part.labels) == {"a", "c"}
+    assert dataset.fit(part, dataset.classes_of(None, part, 4)) == (0, 2)
+    with pytest.raises(DataInvalid, match="has 4 classes"):
+        dataset.classes_of(None, part, 2)
+    mixed = labelled("7", "cat").limited(1)
+    with pytest.raises(DataInvalid, match="has 2 classes"):
+        dataset.classes_of(None, mixed, 10)
+    assert dataset.fit(labelled("0", "99").limited(1), Classes(("0", "1"), "indices")) == (0,)
+
+
 def test_the_digest_follows_the_data_and_not_the_place(tmp_path: Path) -> None:
     one, two = dataset.read(folder(tmp_path / "one", a=2)), dataset.read(folder(tmp_path / "two", a=2))
     assert one.digest == two.digest
@@ -97,6 +123,17 @@ def test_the_digest_follows_the_data_and_not_the_place(tmp_path: Path) -> None:
 def test_names_get_indices_in_alphabetical_order() -> None:
     data = labelled("dog", "cat", "dog")
     assert dataset.fit(data, dataset.classes_of(None, data, 2)) == (1, 0, 1)
+
+
+def test_the_order_of_timms_own_training_is_known_where_it_is_another() -> None:
+    torchvision_ops.declare()
+    from timm.utils.misc import natural_key
+
+    names = ("Zebra", "apple", "class10", "class2", "class2b", "2nd", "10th")
+    classes = dataset.classes_of(None, labelled(*names), len(names))
+    assert classes.names == tuple(sorted(names))
+    assert classes.timm == tuple(sorted(names, key=natural_key)) != classes.names
+    assert dataset.classes_of(None, labelled("cat", "dog"), 2).timm == ()
 
 
 def test_numbers_are_indices_even_where_some_are_absent() -> None:

@@ -15,10 +15,12 @@ import pytest
 from harness import codec, results
 from harness.accuracy import dataset, evaluate, join, pixels, store
 from harness.accuracy.answers import Answers
+from harness.accuracy.asking import Asked
 from harness.accuracy.store import AccuracyStore
 from harness.errors import DataInvalid, PlanInvalid, RunFailed, StoreFailed
 from harness.model import Backbone
 from harness.preprocess import DataConfig
+from harness.record import Finding
 from harness.report import accuracy as report
 from harness.report import content
 from harness.store import Store
@@ -78,6 +80,29 @@ def test_a_wrong_order_of_classes_is_caught_and_explained(
     assert [f.check for f in baseline.findings] == ["class order"]
     assert deployed.drop is not None and deployed.drop.disagree == 0
     assert any("--classes FILE" in remark for remark in report.remarks([baseline, deployed]))
+
+
+def test_a_checkpoint_of_timms_training_is_not_scored_in_the_alphabets_order_in_silence(
+    classifier: str, artifacts: str, tmp_path: Path
+) -> None:
+    colours(tmp_path / "val")
+    for old, new in zip(COLOURS, ("c1", "c2", "c10"), strict=True):
+        (tmp_path / "val" / old).rename(tmp_path / "val" / new)
+    baseline, _ = measure(both(classifier), tmp_path / "val", artifacts, tmp_path / "out", **PLAIN)
+    (found,) = baseline.findings
+    assert "right on 33.3% with the class names in alphabetical order, but on 100.0%" in found.seen
+
+
+def test_a_caution_of_the_preprocessing_hides_no_wrong_order_of_classes(
+    classifier: str, pictures: Path, artifacts: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of pretrained weights with --crop-pct, which no test can load."""
+    cautioned = Finding("preprocessing", "caution", "crop_pct 0.9 instead of 0.875", "leave the option out")
+    monkeypatch.setattr(Asked, "_probe", lambda *_: [cautioned])
+    (tmp_path / "names.txt").write_text("3_blue\n1_red\n2_green\n")
+    names = str(tmp_path / "names.txt")
+    baseline, _ = measure(both(classifier), pictures, artifacts, tmp_path / "out", classes=names, **PLAIN)
+    assert [f.check for f in baseline.findings] == ["preprocessing", "class order"]
 
 
 def test_accuracy_joins_the_latency_of_the_same_artifact(

@@ -40,6 +40,11 @@ def test_mcnemar_is_fagerlands(counts: tuple[int, int, int], mid_p: float, exact
     assert round(proportions.mcnemar_exact(lost, gained), 3) == exact
 
 
+@pytest.mark.parametrize(("each", "p"), [(1, 0.75), (3, 0.84375)])
+def test_a_tie_counts_half_of_its_own_probability(each: int, p: float) -> None:
+    assert proportions.mcnemar(each, each) == p
+
+
 def test_many_disagreements_do_not_overflow() -> None:
     assert proportions.mcnemar(9000, 9000) == pytest.approx(1, abs=0.01)
     assert 0 <= proportions.mcnemar(5000, 12000) < 1e-300

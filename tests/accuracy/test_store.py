@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from harness import codec, schemas
 from harness.accuracy import answers, join, store
 from harness.accuracy.answers import Answers
 from harness.accuracy.record import Accuracy, LabelledSet
-from harness.accuracy.store import AccuracyStore
+from harness.accuracy.store import AccuracyStore, Predicted
 from harness.deciding import evidence, figures
 from harness.deciding.limits import Limit, judge
 from harness.errors import StoreFailed
@@ -48,6 +49,51 @@ def test_the_last_record_of_a_cell_counts_and_a_torn_line_does_not(tmp_path: Pat
     assert store.read(tmp_path) == (found,)
     AccuracyStore.open(tmp_path).add(accuracy(0.7), None, None, ())
     assert [one.top1.value for one in store.read(tmp_path) if one.top1] == [0.7]
+
+
+def test_a_repeat_that_fails_leaves_an_accuracy_as_it_was(tmp_path: Path) -> None:
+    kept, images = AccuracyStore.open(tmp_path), ("a", "b", "c", "d")
+    failed = replace(accuracy(), outcome="failed", reason="no network", top1=None, drop=None)
+    kept.add(failed, None, None, ())
+    assert store.read(tmp_path) == (failed,)
+    kept.add(accuracy(0.4), MINE, BASE, images)
+    kept.add(failed, None, None, ())
+    assert store.read(tmp_path) == (accuracy(0.4),)
+    assert kept.finished() == {failed.key: (accuracy(0.4), MINE.top)}
+    assert len((tmp_path / store.DISAGREEMENTS).read_text().splitlines()) == 2
+    nan = replace(failed, outcome="wrong_output")
+    kept.add(nan, None, None, ())
+    assert store.read(tmp_path) == (nan,), "that is said of the artifact"
+    assert len((tmp_path / store.DISAGREEMENTS).read_text().splitlines()) == 1
+
+
+def test_answers_are_those_to_the_record_s_own_images(tmp_path: Path) -> None:
+    kept = AccuracyStore.open(tmp_path)
+    kept.add(accuracy(), MINE, BASE, ("a", "b", "c", "d"))
+    others = Predicted(accuracy().key, "f" * 64, BASE.top)  # of a run that was killed before its record
+    with (tmp_path / store.PREDICTIONS).open("a") as file:
+        file.write(codec.dumps(others) + "\n")
+    assert kept.finished()[accuracy().key] == (accuracy(), MINE.top)
+
+
+def test_disagreements_are_of_the_last_answers_alone(tmp_path: Path) -> None:
+    file, images = tmp_path / store.DISAGREEMENTS, ("a", "b", "c, 3.png", "d")
+    other = replace(accuracy(), key="another")
+    kept = AccuracyStore.open(tmp_path)
+    kept.add(other, MINE, BASE, images)
+    kept.add(accuracy(), MINE, BASE, images)
+    once = file.read_text()
+    with file.open("a") as opened:
+        opened.write("resnet18,ort_cpu,to")
+    again = AccuracyStore.open(tmp_path)
+    assert file.read_text() == once
+    again.add(accuracy(), MINE, BASE, images)
+    assert file.read_text() == once
+    again.add(accuracy(), replace(MINE, top=((1,), (1,), (2,), (0,))), BASE, images)
+    rows = list(csv.DictReader(file.read_text().splitlines()))
+    assert [(row["key"], row["image"]) for row in rows] == [("another", "c, 3.png"), (accuracy().key, "a")]
+    again.add(accuracy(), MINE, None, images)
+    assert [row["key"] for row in csv.DictReader(file.read_text().splitlines())] == ["another"]
 
 
 @pytest.mark.parametrize(("name", "file"), [("accuracy", store.ACCURACY), ("predictions", store.PREDICTIONS)])

@@ -201,6 +201,70 @@ def test_a_scalar_is_compared_and_a_tensor_without_elements_is_left_out(tmp_path
     assert found.only_first == found.only_second == 0
 
 
+def _heads(
+    path: Path, nodes: Sequence[tuple[str, list[str], str]], outputs: Sequence[tuple[str, int, list[Any]]]
+) -> str:
+    """Nodes (operator, inputs, output) on `x` of (2, 3), with the weights `w`, `minus_w`, `b`, `b7`, and these outputs."""
+    weight, bias = np.arange(6, dtype=np.float32).reshape(3, 2), np.ones(2, np.float32)
+    weights = {"w": weight, "minus_w": -weight, "b": bias, "b7": 7 * bias, "one": np.array([1])}
+    graph = helper.make_graph(
+        [helper.make_node(kind, inputs, [name]) for kind, inputs, name in nodes],
+        "test",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 3])],
+        [helper.make_tensor_value_info(*output) for output in outputs],
+        [numpy_helper.from_array(values, name) for name, values in weights.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), str(path))
+    return str(path)
+
+
+GEMM = [("Gemm", ["x", "w", "b"], "logits")]
+FLOAT, WHOLE = TensorProto.FLOAT, TensorProto.INT64
+
+
+def test_outputs_of_other_names_and_operators_are_compared(tmp_path: Path) -> None:
+    first = _heads(tmp_path / "a.onnx", GEMM, [("logits", FLOAT, [2, 2])])
+    for weight, bias, code in (("minus_w", "b7", 1), ("w", "b", 0)):
+        nodes = [("MatMul", ["x", weight], "product"), ("Add", ["product", bias], "output")]
+        got, found = _run(first, _heads(tmp_path / "b.onnx", nodes, [("output", FLOAT, [2, 2])]), "--exit-code")
+        (row,) = found["rows"]
+        assert (row["tensor"], row["other"], row["matched_by"]) == ("logits", "output", "output")
+        assert (got, found["culprit"]) == (code, 0 if code else None)
+
+
+def test_an_output_of_another_shape_is_a_difference(tmp_path: Path) -> None:
+    first = _heads(tmp_path / "a.onnx", GEMM, [("logits", FLOAT, [2, 2])])
+    flat = _heads(tmp_path / "c.onnx", [*GEMM, ("Flatten", ["logits"], "flat"), ("ReduceMean", ["flat"], "mean")],
+                  [("mean", FLOAT, [1, 1])])  # fmt: skip
+    code, found = _run(first, flat, "--exit-code")
+    assert code == 1
+    assert [(row["shape"], row["other_shape"]) for row in found["rows"]] == [([2, 2], [1, 1])]
+    told = CliRunner().invoke(cli, ["diff", first, flat]).output
+    assert "its shape is 2×2, that of 'mean' 1×1" in told
+
+
+def test_where_an_output_is_compared_with_none_nothing_is_said_to_agree(tmp_path: Path) -> None:
+    first = _heads(tmp_path / "a.onnx", GEMM, [("logits", FLOAT, [2, 2])])
+    more = [*GEMM, ("Relu", ["logits"], "relu")]
+    second = _heads(tmp_path / "b.onnx", more, [("logits", FLOAT, [2, 2]), ("relu", FLOAT, [2, 2])])
+    assert _run(first, second, "--exit-code")[0] == 2
+    told = CliRunner().invoke(cli, ["diff", first, second]).output
+    assert (
+        "of 1 outputs of the first and 2 of the second, 1 were compared: whether the files agree is not known" in told
+    )
+
+
+def test_whole_numbers_and_outputs_that_no_node_makes_are_compared(tmp_path: Path) -> None:
+    outputs = [("class", WHOLE, [2, 1]), ("one", WHOLE, [1])]
+    first = _heads(tmp_path / "a.onnx", [*GEMM, ("ArgMax", ["logits"], "class")], outputs)
+    assert (
+        _run(first, _heads(tmp_path / "b.onnx", [*GEMM, ("ArgMax", ["logits"], "class")], outputs), "--exit-code")[0]
+        == 0
+    )
+    other = [*GEMM, ("Neg", ["logits"], "negative"), ("ArgMax", ["negative"], "class")]
+    assert _run(first, _heads(tmp_path / "c.onnx", other, outputs), "--exit-code")[0] == 1
+
+
 def _save(path: Path, nodes: Sequence[tuple[str, str, list[str]]], weights: dict[str, Any]) -> None:
     """The nodes in a row, then a Relu to the output `y`."""
     made = [helper.make_node(kind, inputs, [name]) for name, kind, inputs in nodes]
