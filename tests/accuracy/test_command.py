@@ -104,10 +104,10 @@ def test_json_is_as_its_schema_says_and_the_exit_code_tells_what_is_missing(desk
         (("--data", "val"), 2, "nothing to measure"),
         (("-m", "resnet18", "--data", "val"), 2, "the weights of resnet18 would be random"),
         (("-m", "colours.onnx", "--data", "val", "--batch", "1", "--batch", "2"), 2, "give one --batch"),
-        (("-m", "colours.onnx", "--data", "absent"), 1, "there is no folder or CSV file absent"),
-        (("-m", "colours.onnx", "--data", "user"), 1, "holds no class folder with images"),
+        (("-m", "colours.onnx", "--data", "absent"), 2, "there is no folder or CSV file absent"),
+        (("-m", "colours.onnx", "--data", "user"), 2, "holds no class folder with images"),
         (("-m", "colours.onnx", "--data", "val", "--mean", "a,b"), 2, "'a,b' is not numbers"),
-        (("import", "absent.csv"), 1, "absent.csv cannot be read: No such file"),
+        (("import", "absent.csv"), 2, "absent.csv cannot be read: No such file"),
     ],
 )
 def test_mistakes_end_with_what_to_type_next(desk: Desk, words: tuple[str, ...], code: int, said: str) -> None:
