@@ -177,11 +177,10 @@ def best_known(file: Path) -> int | None:
 
 
 def remember(file: Path, best_ns: int) -> None:
-    """Keep the best reading until the machine is started again."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_name(f"{file.name}.{os.getpid()}")
-    beside.write_text(json.dumps({"boot": _boot(), "best_ns": best_ns}))
-    beside.replace(file)
+    """Keep the best reading until the machine is started again; a disk that cannot be written is a warning."""
+    from harness import memo  # not at the top: the reading process needs the standard library alone, and starts sooner
+
+    memo.write(file, {"boot": _boot(), "best_ns": best_ns})
 
 
 @contextlib.contextmanager

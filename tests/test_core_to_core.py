@@ -79,6 +79,24 @@ def test_the_best_is_known_until_the_machine_restarts(tmp_path: Path, monkeypatc
     assert core_to_core.best_known(file) is None
 
 
+def test_a_disk_that_cannot_be_written_costs_what_is_known_and_no_measurement(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`remember` is called when a group's rounds are measured, and its records are not yet kept."""
+    file = tmp_path / core_to_core.FILE
+    core_to_core.remember(file, 290)
+
+    def full(self: Path, *_: object, **__: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    core_to_core.remember(file, 210)
+    assert "No space left" in caplog.text
+    assert core_to_core.best_known(file) == 290
+    core_to_core.remember(file / "no folder" / core_to_core.FILE, 210)
+    assert [path.name for path in tmp_path.iterdir()] == [core_to_core.FILE]
+
+
 @two
 def test_the_best_is_learnt_while_something_else_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(core_to_core, "_LOOK_S", 0.01)
