@@ -95,8 +95,9 @@ def test_a_failed_control_makes_a_record_untrusted() -> None:
         ({"cpu_time": {"steal_share": 0.2}}, "steal", "untrusted"),
         ({"cpu_time": {"other_cpus_busy": 0.2}}, "busy_neighbour", "caution"),
         ({"cpu_time": {"other_cpus_busy": 0.9}}, "busy_neighbour", "untrusted"),
-        ({"cgroup": {"throttled_share": 0.002}}, "throttled", "caution"),
-        ({"cgroup": {"throttled_share": 0.1}}, "throttled", "untrusted"),
+        ({"cgroup": {"throttled_periods_share": 0.002}}, "throttled", "caution"),
+        ({"cgroup": {"throttled_periods_share": 0.02}}, "throttled", "caution"),
+        ({"cgroup": {"throttled_periods_share": 0.1}}, "throttled", "untrusted"),
         ({"cpu_throttle": {"core_throttle_events": 3}}, "throttled", "caution"),
         ({"nvml": {"thermal_limited_share": 0.5}}, "throttled", "untrusted"),
         ({"nvml": {"power_limited_share": 0.1}}, "throttled", "caution"),
@@ -157,7 +158,7 @@ def test_every_check_is_found_by_the_name_of_its_findings() -> None:
 def test_quiet_probes_and_unreadable_values_accuse_nobody() -> None:
     conditions: dict[str, JSON] = {
         "cpu_time": {"steal_share": 0.0, "other_cpus_busy": "unavailable: no worker"},
-        "cgroup": {"throttled_share": 0.0},
+        "cgroup": {"throttled_periods_share": 0.0},
         "cpu_frequency": {"cpu_mhz_min": 2990.0, "cpu_mhz_median": 3000.0},
         "nvml": "unavailable: no NVIDIA driver",
         "shape": {"kind": "steady", "spread": 1.05, "change": 1.0, "spikes": 0.001},

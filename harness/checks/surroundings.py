@@ -46,10 +46,11 @@ def busy_neighbour(record: Record, rules: Rules) -> Seen | None:
 def throttled(record: Record, rules: Rules) -> Seen | None:
     """Quota, heat or a power limit held it back."""
     said: list[Seen] = []
-    quota = number(record, "cgroup", "throttled_share")
+    quota = number(record, "cgroup", "throttled_periods_share")
     if quota:
-        seen = f"the cgroup's quota stopped it for {quota:.1%} of the time"
-        said.append(Seen(level_by(quota, 0.01), seen, "raise the container's CPU limit, or give fewer --threads"))
+        seen = f"the cgroup's quota stopped it in {quota:.1%} of its periods"
+        # As for steal: what a stopped period loses is a part of it, so that no more time than this was lost.
+        said.append(Seen(level_by(quota, 0.05), seen, "raise the container's CPU limit, or give fewer --threads"))
     events = sum(number(record, "cpu_throttle", n) or 0 for n in ("core_throttle_events", "package_throttle_events"))
     if events:
         seen = f"the processor throttled for heat or power {events:.0f} times"

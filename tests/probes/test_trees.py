@@ -124,7 +124,8 @@ def test_version_1_in_a_container(xavier: Path) -> None:
 def test_no_limit_is_told_as_none_and_throttles_nothing(orin: Path) -> None:
     probe = Cgroup(orin)
     assert read(probe) == {"periods": 0, "throttled_periods": 0, "throttled_s": 0.0, "quota_cpus": "none"}
-    assert summary(probe, [read(probe)])["quota_cpus"] == "none"
+    found = summary(probe, [read(probe)])
+    assert (found["quota_cpus"], found["throttled_periods_share"]) == ("none", 0)
 
 
 def test_a_limit_set_while_it_runs_is_seen(orin: Path) -> None:
@@ -137,7 +138,14 @@ def test_a_group_without_the_controller_is_unavailable_and_not_0(orin: Path) -> 
     write(orin, "/sys/fs/cgroup/user.slice/bench.scope/cpu.stat", "usage_usec 346000")
     found = summary(Cgroup(orin), [read(Cgroup(orin))])
     assert found["throttled_periods"].startswith("unavailable: ")
-    assert found["throttled_share"].startswith("unavailable: ")
+    assert found["throttled_periods_share"].startswith("unavailable: ")
+
+
+def test_the_share_is_of_periods_for_time_is_counted_at_every_processor(intel: Path) -> None:
+    """Eight threads under a quota of two: each waits three quarters of every second period."""
+    one = {"periods": 10, "throttled_periods": 5, "throttled_s": 3.0, "quota_cpus": 2.0}
+    found = summary(Cgroup(intel), [one, {**one, "throttled_periods": 0, "throttled_s": 0.0}], seconds=1.0)
+    assert (found["throttled_periods_share"], found["throttled_s"]) == (0.25, 3.0)
 
 
 # ── heat ─────────────────────────────────────────────────────────────────────────────────────────────────────────
