@@ -69,12 +69,21 @@ def matching(root: Path, pattern: str) -> list[Path]:
 
 
 def cpus(listed: str) -> frozenset[int]:
-    """The processors in a list such as `0-3,6` or `0 1 2` (cpuset(7), cpufreq's `related_cpus`)."""
+    """The processors in a list such as `0-3,6` or `0 1 2` (cpuset(7), cpufreq's `affected_cpus`)."""
     found: set[int] = set()
     for part in listed.replace(",", " ").split():
         first, _, last = part.partition("-")
         found.update(range(int(first), int(last or first) + 1))
     return frozenset(found)
+
+
+def allowed(root: Path, pid: int) -> frozenset[int]:
+    """The processors that a process may use, some of them perhaps switched off; none where that is not told."""
+    try:
+        lines = text(root / f"proc/{pid}/status").splitlines()
+        return cpus(next((line.partition(":")[2] for line in lines if line.startswith("Cpus_allowed_list:")), ""))
+    except (Unreadable, ValueError):
+        return frozenset()
 
 
 def spread(items: Sequence[Path], most: int) -> list[Path]:

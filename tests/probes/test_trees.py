@@ -58,6 +58,29 @@ def test_only_processors_the_worker_may_use_are_read(intel: Path) -> None:
     assert read(CpuFrequency(intel), Target(78, "cpu"))["mhz"] == 4200.123, "all, where the worker's are not known"
 
 
+def test_a_cluster_that_is_switched_off_leaves_the_clocks_of_the_others(
+    orin: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Power modes of a Jetson switch clusters off: older kernels list no processor there, newer ones answer EBUSY."""
+    policy = orin / "sys/devices/system/cpu/cpufreq/policy4"
+    write(orin, "/sys/devices/system/cpu/cpufreq/policy4/affected_cpus", "")
+    really, refused = os.open, set[str]()
+
+    def refuse(path: Any, flags: int, *rest: int) -> int:
+        if str(path) in refused:
+            raise OSError(16, "Device or resource busy", str(path))
+        return really(path, flags, *rest)
+
+    monkeypatch.setattr(os, "open", refuse)
+    for files in ([policy / "scaling_cur_freq"], policy.iterdir()):
+        refused.update(map(str, files))
+        assert read(CpuFrequency(orin))["mhz"] == 1728.0
+        assert read(CpuFrequency(orin), Target(78, "cpu"))["mhz"] == 1728.0, "nor where the worker's are not known"
+    probe = CpuFrequency(orin)
+    refused.update(map(str, orin.glob("sys/devices/system/cpu/cpufreq/*/scaling_cur_freq")))
+    assert probe.available().endswith("scaling_cur_freq: Device or resource busy")
+
+
 def test_throttling_is_counted_once_per_package(intel: Path) -> None:
     probe = CpuThrottle(intel)
     assert read(probe) == {"core_events": 12, "package_events": 40, "package_ms": 120}
