@@ -13,6 +13,7 @@ from pathlib import Path
 from harness import control_group, jetson
 from harness.errors import Unreadable
 from harness.model import JSON
+from harness.probes.kernel_files import threads_of_core
 from harness.probes.nvml_library import Library
 
 _LIBRARIES = (
@@ -53,14 +54,8 @@ def default_threads(cpus: str = "", root: Path = Path("/")) -> int:
 
 def physical_cores(cpus: Iterable[int], root: Path = Path("/")) -> int | None:
     """How many cores these processors are threads of; None where Linux does not tell."""
-    cores: set[str] = set()
-    for cpu in cpus:
-        told = root / f"sys/devices/system/cpu/cpu{cpu}/topology"
-        threads = _text(told / "core_cpus_list") or _text(told / "thread_siblings_list")  # before Linux 5.3
-        if not threads:
-            return None
-        cores.add(threads)
-    return len(cores)
+    cores = {threads_of_core(root, cpu) for cpu in cpus}
+    return None if frozenset() in cores else len(cores)
 
 
 def processors(spec: str = "") -> frozenset[int]:

@@ -32,11 +32,11 @@ def steal(record: Record, rules: Rules) -> Seen | None:
 
 
 def busy_neighbour(record: Record, rules: Rules) -> Seen | None:
-    """Other processes ran beside the bursts."""
+    """Other processes ran beside the bursts, on the worker's processors or on their cores."""
     busy = number(record, "cpu_time", "other_cpus_busy")
     if busy is None or busy < 0.1:
         return None
-    seen = f"other processes kept {busy:.2f} processors busy beside the bursts"
+    seen = f"other processes kept {busy:.2f} of its processors busy beside the bursts"
     advice = "close what else runs (top shows it)"
     if not record.cell.cpus:
         advice += ", or give the measurement processors of its own: --cpus"

@@ -95,14 +95,51 @@ def test_throttling_is_counted_once_per_package(intel: Path) -> None:
 
 
 def test_steal_and_others_are_told_from_the_worker(intel: Path) -> None:
+    """The worker may use processor 1, and nothing says that it shares a core."""
     probe = CpuTime(intel)
     assert read(probe) == {
-        "busy_s": 1550 / TICKS, "steal_s": 200 / TICKS, "total_s": 91850 / TICKS, "worker_s": 240 / TICKS
+        "busy_s": 310 / TICKS, "steal_s": 50 / TICKS, "total_s": 46410 / TICKS, "cores_busy_s": 310 / TICKS,
+        "worker_s": 240 / TICKS,
     }  # fmt: skip
-    one = {"busy_s": 0.4, "steal_s": 0.05, "total_s": 0.5, "worker_s": 0.2}
+    one = {"busy_s": 0.4, "steal_s": 0.05, "total_s": 0.5, "cores_busy_s": 0.4, "worker_s": 0.2}
     assert summary(probe, [one, one]) == {
         "steal_share": pytest.approx(0.05 / 0.45), "steal_s": 0.1, "worker_cpus_busy": 0.8, "other_cpus_busy": 0.8
     }  # fmt: skip
+
+
+def test_work_on_other_processors_is_no_neighbour_but_on_the_same_core_it_is(intel: Path) -> None:
+    """Processors 0 and 2 are one core, 1 and 3 the other; the worker is pinned to 1, and others compute on one more."""
+    for cpu in range(4):
+        write(intel, f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list", f"{cpu % 2},{cpu % 2 + 2}")
+
+    def lines(busy: dict[int, int]) -> str:
+        rows = [[f"cpu{cpu}", busy.get(cpu, 0), 0, 0, 1000, 0, 0, 0, 0] for cpu in range(4)]
+        return "\n".join(" ".join(map(str, row)) for row in [["cpu", sum(busy.values()), *rows[0][2:]], *rows])
+
+    def others_busy(cpu: int) -> float:
+        probe = CpuTime(intel)
+        write(intel, "/proc/stat", lines({1: 500}))
+        before = read(probe)
+        write(intel, "/proc/stat", lines({1: 500, cpu: 9 * TICKS}))
+        grown = {name: value - before[name] for name, value in read(probe).items()}
+        return float(summary(probe, [grown], seconds=10.0)["other_cpus_busy"])
+
+    assert [others_busy(0), others_busy(2)] == [0.0, 0.0]
+    assert others_busy(3) == pytest.approx(0.9)
+
+
+def test_a_machine_of_many_processors_is_read_to_the_last(intel: Path) -> None:
+    count, long = 1024, 4_000_000_000
+    rows = [[f"cpu{cpu}", *[long + cpu] * 10] for cpu in range(count)]
+    write(intel, "/proc/stat", "\n".join(" ".join(map(str, row)) for row in [["cpu", *[0] * 10], *rows]))
+    write(intel, "/proc/77/status", f"Cpus_allowed_list:\t{count - 2}-{count + 100}")
+    assert read(CpuTime(intel))["steal_s"] == (2 * long + 2 * count - 3) / TICKS, "those beyond are not there"
+
+
+def test_where_the_workers_processors_are_not_told_all_count(intel: Path) -> None:
+    for allowed in ("Name:\tpython", "Cpus_allowed_list:\t0-127", "Cpus_allowed_list:\t8-9"):
+        write(intel, "/proc/77/status", allowed)
+        assert read(CpuTime(intel))["busy_s"] == 1550 / TICKS
 
 
 def test_a_command_named_like_a_closing_bracket_does_not_shift_the_columns(orin: Path) -> None:
