@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from harness.errors import Unreadable
+from harness.model import Burst
 from harness.probes.cgroup import Cgroup
 from harness.probes.cpu_frequency import CpuFrequency
 from harness.probes.cpu_throttle import CpuThrottle
@@ -16,7 +17,7 @@ from harness.probes.cpu_time import CpuTime
 from harness.probes.ina3221 import Ina3221
 from harness.probes.jetson import Jetson
 from harness.probes.pressure import Pressure
-from harness.probes.probe import Target
+from harness.probes.probe import Metered, Target
 from harness.probes.rapl import Rapl
 from harness.probes.run_queue import RunQueue
 from harness.probes.thermal import Thermal
@@ -236,6 +237,24 @@ def test_a_sensor_that_answers_try_again_is_unavailable(orin: Path, monkeypatch:
     assert found["cpu-thermal"] == 52.125
 
 
+def test_a_zone_keeps_its_own_trip_point_where_the_kernel_cools_it(orin: Path) -> None:
+    """Intel's platform sensors have passive trips too, of which user space is only told."""
+    zone = "/sys/class/thermal/thermal_zone1"
+    write(orin, f"{zone}/trip_point_0_type", "passive")
+    write(orin, f"{zone}/trip_point_0_temp", 45000)
+    for file, word, cools in (
+        ("policy", "step_wise", True),
+        ("policy", "user_space", False),
+        ("mode", "disabled", False),
+    ):
+        write(orin, f"{zone}/{file}", word)
+        probe = Thermal(orin)
+        found = summary(probe, [read(probe)])
+        assert found["passive_trip_c"] == (45.0 if cools else 99.0)
+        assert found["zones"]["gpu-thermal"].get("passive_trip_c") == (45.0 if cools else None)
+        assert found["zones"]["cpu-thermal"]["passive_trip_c"] == 99.0
+
+
 def test_zones_of_one_type_are_told_apart_and_the_chip_is_read(intel: Path) -> None:
     assert read(Thermal(intel)) == {
         "acpitz": 27.8, "acpitz#2": 29.8, "x86_pkg_temp": 61.0, "coretemp Package id 0": 62.0
@@ -295,6 +314,18 @@ def test_a_changed_mode_is_seen(orin: Path) -> None:
     before = read(probe)
     write(orin, "/var/lib/nvpmodel/status", "pmode:0000")
     assert summary(probe, [before, read(probe)])["power_mode"] == "2: MODE_30W, then 0: MAXN"
+
+
+def test_a_low_clock_of_the_gpu_is_set_against_the_latency_of_its_bursts(orin: Path) -> None:
+    def slowdown(*bursts: tuple[float, int]) -> object:
+        metered = [Metered({"gpu_mhz": mhz}, 0.2, Burst((ms * 1_000_000,) * 3)) for mhz, ms in bursts]
+        return Jetson(orin).summarise(metered)["gpu_low_clock_slowdown"]
+
+    assert slowdown(*[(1300.5, 10)] * 6, *[(612.0, 21)] * 4) == 2.1, "it was throttled"
+    assert slowdown(*[(1300.5, 10)] * 6, *[(306.0, 10)] * 4) == 1.0, "it was asleep when it was read"
+    assert slowdown(*[(1300.5, 10)] * 9, (306.0, 30)) == 1.0, "one burst may be slow for any reason"
+    assert slowdown((1300.5, 10)) == 1.0
+    assert str(Jetson(orin).summarise([])["gpu_low_clock_slowdown"]).startswith("unavailable: ")
 
 
 @pytest.mark.parametrize("status", ["", "fmode:quiet", "pmode:"])
