@@ -1,7 +1,7 @@
 """This process's control groups, and the tightest limit among its own and those above it: a slice's binds all below it.
 
-Linux: Documentation/admin-guide/cgroup-v2.rst (`cpu.max`, `memory.max`), Documentation/scheduler/sched-bwc.rst and
-Documentation/admin-guide/cgroup-v1/memory.rst (version 1), cgroups(7) (`/proc/self/cgroup`).
+Linux: Documentation/admin-guide/cgroup-v2.rst (`cpu.max`, `memory.max`, `memory.stat`), Documentation/scheduler/sched-bwc.rst
+and Documentation/admin-guide/cgroup-v1/memory.rst (version 1), cgroups(7) (`/proc/self/cgroup`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from harness.errors import Unreadable
-from harness.probes.kernel_files import as_number, exists, number, text
+from harness.probes.kernel_files import as_number, exists, fields, number, text
 
 _MOUNT = "sys/fs/cgroup"
 _V1 = {"cpu": ("cpu", "cpu,cpuacct", "cpuacct,cpu"), "memory": ("memory",)}
@@ -76,7 +76,10 @@ def cpu_quota(root: Path = Path("/")) -> float | None:
 
 
 def memory_left(root: Path = Path("/")) -> int | None:
-    """Bytes until the first memory limit is reached; None where none limits, or none can be read."""
+    """Bytes that can be used before the first memory limit is reached; None where none limits, or none can be read.
+
+    Pages of files (weights that were read or mapped) count towards a limit, but the kernel drops them before it refuses.
+    """
     found = [*levels(root, "memory", "memory.max"), *levels(root, "memory", "memory.limit_in_bytes")]
     left = _least(found, _left)
     return None if left is None else max(0, int(left))
@@ -84,9 +87,22 @@ def memory_left(root: Path = Path("/")) -> int | None:
 
 def _left(folder: Path) -> float | None:
     if exists(folder / "memory.max"):
-        limit = text(folder / "memory.max")
-        return None if limit == "max" else as_number(limit, folder / "memory.max") - number(folder / "memory.current")
-    return number(folder / "memory.limit_in_bytes") - number(folder / "memory.usage_in_bytes")
+        if (word := text(folder / "memory.max")) == "max":
+            return None
+        limit, used, prefix = as_number(word, folder / "memory.max"), number(folder / "memory.current"), ""
+    else:
+        limit, used = number(folder / "memory.limit_in_bytes"), number(folder / "memory.usage_in_bytes")
+        prefix = "total_"  # with those of the groups below, as in the usage
+    return min(limit, limit - used + _cached(folder, prefix))
+
+
+def _cached(folder: Path, prefix: str) -> int:
+    """Bytes of files' pages in a group; 0 where it does not tell."""
+    try:
+        told = fields(folder / "memory.stat")
+    except Unreadable:
+        return 0
+    return told.get(f"{prefix}inactive_file", 0) + told.get(f"{prefix}active_file", 0)
 
 
 def _least(folders: Sequence[Path], read: Callable[[Path], float | None]) -> float | None:

@@ -22,7 +22,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -104,20 +104,26 @@ def serve(cpus: Sequence[int]) -> None:
 # ── for the parent ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def read_between(cpus: Iterable[int]) -> tuple[int, ...]:
+    """The processors that a reading is of, in order: the lowest sixteen, of which the first talks to each of the others."""
+    return tuple(sorted(cpus)[:_MOST])
+
+
 class Meter:
     """The reading process, asleep unless asked. Where it cannot be, `why` says so and readings are None."""
 
-    def __init__(self, cpus: Sequence[int]) -> None:
-        """`cpus`: the processors that inferences run on; the first sixteen are read."""
+    def __init__(self, cpus: Iterable[int]) -> None:
+        """`cpus`: the processors that inferences run on."""
         self.why = ""
+        self.cpus = read_between(cpus)
         self._patience_s = _START_S
         self._process: subprocess.Popen[str] | None = None
-        if len(cpus) < 2:
+        if len(self.cpus) < 2:
             self.why = "one processor has no other to talk to"
         elif not hasattr(os, "sched_setaffinity"):
             self.why = "this system cannot pin a process to a processor"
         else:
-            command = [sys.executable, "-m", "harness.core_to_core", *map(str, cpus[:_MOST])]
+            command = [sys.executable, "-m", "harness.core_to_core", *map(str, self.cpus)]
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
@@ -167,30 +173,44 @@ class Meter:
         self._stop("closed")
 
 
-def best_known(file: Path) -> int | None:
-    """The best reading since this machine was started, as `remember` left it in `file`; None for none."""
+def best_known(file: Path, cpus: Iterable[int]) -> int | None:
+    """The best reading between these processors since the machine was started, as `remember` left it; None for none.
+
+    Two threads of one core lie nearer than cores ever do: what was read between others says nothing of these.
+    """
+    return _known(file).get(_key(cpus))
+
+
+def remember(file: Path, cpus: Iterable[int], best_ns: int) -> None:
+    """Keep a reading that is the best so far until the machine is started again; a full disk is a warning."""
+    from harness import memo  # not at the top: the reading process needs the standard library alone, and starts sooner
+
+    known, key = _known(file), _key(cpus)
+    if best_ns < known.get(key, best_ns + 1):
+        memo.write(file, {"boot": _boot(), "best_ns": {**known, key: best_ns}})
+
+
+def _known(file: Path) -> Mapping[str, int]:
+    """Best readings since the machine was started, by the processors they were read between."""
     try:
         kept = json.loads(file.read_text())
-        return int(kept["best_ns"]) if kept["boot"] == _boot() else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None  # a damaged file says as little as none, and the next run writes it anew
+        return {key: int(best_ns) for key, best_ns in kept["best_ns"].items()} if kept["boot"] == _boot() else {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}  # a damaged file, or an older one of one number for all, says as little as none
 
 
-def remember(file: Path, best_ns: int) -> None:
-    """Keep the best reading until the machine is started again."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_name(f"{file.name}.{os.getpid()}")
-    beside.write_text(json.dumps({"boot": _boot(), "best_ns": best_ns}))
-    beside.replace(file)
+def _key(cpus: Iterable[int]) -> str:
+    return ",".join(map(str, read_between(cpus)))
 
 
 @contextlib.contextmanager
-def learning(file: Path, cpus: Sequence[int]) -> Iterator[None]:
+def learning(file: Path, cpus: Iterable[int]) -> Iterator[None]:
     """Read now and then while nothing is timed (artifacts are made), and keep the best reading in `file`.
 
     Whoever begins to measure while the processors are apart, and has never seen them together, would take that for
     their best. Work on the same processors only makes readings longer.
     """
+    cpus = read_between(cpus)
     readings: list[int] = []
     enough = threading.Event()
 
@@ -206,9 +226,8 @@ def learning(file: Path, cpus: Sequence[int]) -> Iterator[None]:
     finally:
         enough.set()
         looking.join()
-        known = best_known(file)
-        if readings and (known is None or min(readings) < known):
-            remember(file, min(readings))
+        if readings:
+            remember(file, cpus, min(readings))
 
 
 def _boot() -> str:

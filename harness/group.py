@@ -124,7 +124,8 @@ class _Part:
     def _measure(self, stack: ExitStack, stations: Mapping[str, Station], process: int, watch: schedule.Watch) -> None:
         meter = stack.enter_context(core_to_core.Meter(_processors(stations.values())))
         file = self.settings.known / core_to_core.FILE
-        self.trace.best_ns = core_to_core.best_known(file)
+        if meter.cpus:  # else the readings of an earlier process stay what they were
+            self.trace.cpus, self.trace.best_ns = meter.cpus, core_to_core.best_known(file, meter.cpus)
         schedule.measure(
             stations,
             self.group.baseline,
@@ -137,7 +138,7 @@ class _Part:
             lambda key: self._around(stations[key]),
         )
         if self.trace.best_ns is not None:
-            core_to_core.remember(file, self.trace.best_ns)
+            core_to_core.remember(file, self.trace.cpus, self.trace.best_ns)
 
     def _around(self, station: Station) -> Callable[[], Mapping[str, JSON]]:
         """Read the machine around a burst, unless the session is timed by a clock that the machine has no part in."""
@@ -244,10 +245,14 @@ def _worse(before: Warmup | None, now: Warmup) -> Warmup:
     return now if before is None or before.steady else replace(now, steady=False)
 
 
-def _processors(stations: Iterable[Station]) -> list[int]:
+def _processors(stations: Iterable[Station]) -> frozenset[int]:
     """What the threads of an inference may run on; none where no session is timed by the host's clock."""
-    timed = [s for s in stations if s.opened is not None and s.opened.timer == clock.HOST and s.cell.threads > 1]
-    return sorted(set().union(*(machine.processors(s.cell.cpus) for s in timed)))
+    return processors(s.cell for s in stations if s.opened is not None and s.opened.timer == clock.HOST)
+
+
+def processors(cells: Iterable[Cell]) -> frozenset[int]:
+    """What the threads of an inference may run on; none where each has one thread, which waits for no other processor."""
+    return frozenset().union(*(machine.processors(cell.cpus) for cell in cells if cell.threads > 1))
 
 
 def _cold(ready: Ready, opened: Opened) -> ColdStart:

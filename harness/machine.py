@@ -7,12 +7,13 @@ import importlib.metadata
 import os
 import platform
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from harness import control_group, jetson
 from harness.errors import Unreadable
 from harness.model import JSON
+from harness.probes.kernel_files import threads_of_core
 from harness.probes.nvml_library import Library
 
 _LIBRARIES = (
@@ -39,12 +40,22 @@ def affinity_cpus() -> int:
     return len(processors())
 
 
-def default_threads() -> int:
-    """Threads an inference gets unless told otherwise: one per physical core that may be used."""
+def default_threads(cpus: str = "", root: Path = Path("/")) -> int:
+    """Threads an inference gets unless told otherwise: one per physical core among the processors that it may use.
+
+    `cpus`: those it is pinned to. Raises ValueError as `processors` does.
+    """
     import psutil
 
-    physical = psutil.cpu_count(logical=False)
-    return max(1, min(usable_cpus(), physical or usable_cpus()))
+    chosen = processors(cpus)
+    cores = physical_cores(chosen, root) or psutil.cpu_count(logical=False) or len(chosen)
+    return max(1, min(cores, len(chosen), usable_cpus()))
+
+
+def physical_cores(cpus: Iterable[int], root: Path = Path("/")) -> int | None:
+    """How many cores these processors are threads of; None where Linux does not tell."""
+    cores = {threads_of_core(root, cpu) for cpu in cpus}
+    return None if frozenset() in cores else len(cores)
 
 
 def processors(spec: str = "") -> frozenset[int]:

@@ -46,7 +46,7 @@ class Memo:
             return kept
         made = make()
         if keep(made):
-            _write(path, {"key": codec.encode(key), "value": codec.encode(made)})
+            write(path, {"key": codec.encode(key), "value": codec.encode(made)})
         return made
 
 
@@ -60,7 +60,8 @@ def _read(kind: type[T], path: Path) -> T | None:
         return None
 
 
-def _write(path: Path, data: object) -> None:
+def write(path: Path, data: object) -> None:
+    """Keep JSON data in a file, whole or not at all; a disk that cannot be written is a warning."""
     beside = path.with_name(f"{path.name[:16]}.{uuid.uuid4().hex[:8]}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -140,7 +140,7 @@ def threads(asked: int, cpus: str) -> int:
             f"{asked} threads on {usable} processors would wait for each other: {where} allows {usable}",
             f"give --threads {usable} or fewer",
         )
-    return asked or min(machine.default_threads(), usable)
+    return asked or machine.default_threads(cpus)
 
 
 def _pinned(cpus: str) -> frozenset[int]:

@@ -173,11 +173,13 @@ COLUMNS: Mapping[str, Column] = {
     "governor": Column("", "CPU governor", _condition("cpu_frequency", "governor")),
     "steal_share": Column(
         "",
-        "share of the time that processors had something to do, that the hypervisor took",
+        "share of the time that the worker's processors had something to do, that the hypervisor took",
         _condition("cpu_time", "steal_share"),
     ),
     "other_cpus_busy": Column(
-        "processors", "how many others than the worker kept busy, on average", _condition("cpu_time", "other_cpus_busy")
+        "processors",
+        "how many of the worker's processors, or threads of their cores, others kept busy, on average",
+        _condition("cpu_time", "other_cpus_busy"),
     ),
     "cpu_pressure_share": Column(
         "", "share of the time in which some task waited for a processor", _condition("pressure", "cpu_some_share")

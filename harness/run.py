@@ -99,7 +99,7 @@ def _measure(campaign: Campaign, groups: Sequence[Group], have: set[str]) -> Non
     settings = settings_for(store.run.plan.rules, store.logs, campaign.cache, watcher)
     known = settings.known / core_to_core.FILE
     builds = store.run.plan.rules.builds
-    with core_to_core.learning(known, sorted(machine.processors())):
+    with core_to_core.learning(known, group.processors(cells.values())):
         prepared = prepare(cells, campaign.cache, store.logs, campaign.jobs, watcher.note, builds)
     limits = roofline.Limits()
     if campaign.roofline:
@@ -112,16 +112,17 @@ def _measure(campaign: Campaign, groups: Sequence[Group], have: set[str]) -> Non
         store.add(fresh, samples)
         for record in fresh:
             watcher.done(record)
-    if (best := core_to_core.best_known(known)) is not None:
-        _judge_again(store, best, watcher.note)
+    _judge_again(store, known, watcher.note)
 
 
-def _judge_again(store: Store, best_ns: int, note: Callable[[str], None]) -> None:
-    """Judge again the groups that were measured before the processors were known to come as near as `best_ns`."""
+def _judge_again(store: Store, known: Path, note: Callable[[str], None]) -> None:
+    """Judge again the groups that were measured before their processors were known to come as near as `known` tells."""
     records = store.records()
-    apart = {r.group for r in records if (was := summary.best_ns([r])) is not None and was > FAR * best_ns}
-    for name in sorted(apart):
+    for name in sorted({record.group for record in records}):
         members = [record for record in records if record.group == name]
+        best_ns = core_to_core.best_known(known, summary.cpus(members))
+        if best_ns is None or not any((summary.best_ns([r]) or 0) > FAR * best_ns for r in members):
+            continue
         samples = list(read_samples(store.folder, {record.key for record in members}))
         note(f"{members[0].cell.backbone.name}: judged again, for the processors are now known to come nearer")
         store.replace(group.controlled(summary.finish_again(members, samples, best_ns, store.run.plan.rules)))

@@ -39,7 +39,9 @@ class Trace:
     samples: list[Samples] = field(default_factory=list)
     lost: dict[str, BackbenchError] = field(default_factory=dict)
     best_ns: int | None = None
-    """The shortest core-to-core latency this machine is known to have."""
+    """The shortest core-to-core latency that is known between `cpus`."""
+    cpus: tuple[int, ...] = ()
+    """The processors that core-to-core latencies are read between."""
     process_sd: Mapping[str, float] = field(default_factory=dict)
     """By cell: how much one process of it differs from the next (`Runtime.process_sd`)."""
     waited_s: float = 0.0

@@ -55,6 +55,7 @@ def _core_to_core(trace: Trace, key: str) -> JSON:
         return "unavailable: no two processors of the host compute here"
     bursts, disturbed = sum(1 for _ in trace.of(key)), trace.disturbed()
     return {
+        "cpus": list(trace.cpus),
         "median_ns": stats.median(readings),
         "best_ns": trace.best_ns,
         "busy_share": sum(r > BUSY * (trace.best_ns or r) for r in readings) / len(readings),
@@ -95,7 +96,7 @@ def finish_again(records: Sequence[Record], samples: Sequence[Samples], best_ns:
 def trace_of(records: Sequence[Record], samples: Sequence[Samples]) -> Trace:
     """The trace that records and samples came from, with what was known of the machine and of the runtimes."""
     process_sd = {r.key: registry.process_sd(r.cell.runtime) for r in records}
-    return Trace(list(samples), best_ns=best_ns(records), process_sd=process_sd)
+    return Trace(list(samples), best_ns=best_ns(records), cpus=cpus(records), process_sd=process_sd)
 
 
 def best_ns(records: Sequence[Record]) -> int | None:
@@ -105,6 +106,15 @@ def best_ns(records: Sequence[Record]) -> int | None:
         if isinstance(said, dict) and isinstance(said.get("best_ns"), int):
             return int(said["best_ns"])
     return None
+
+
+def cpus(records: Sequence[Record]) -> tuple[int, ...]:
+    """The processors between which core-to-core latencies were read for the records; empty where they do not tell."""
+    for record in records:
+        said = record.conditions.get("core_to_core")
+        if isinstance(said, dict) and isinstance(listed := said.get("cpus"), (list, tuple)):
+            return tuple(cpu for cpu in listed if isinstance(cpu, int))
+    return ()
 
 
 def failed(record: Record, error: BackbenchError) -> Record:

@@ -95,8 +95,9 @@ def test_a_failed_control_makes_a_record_untrusted() -> None:
         ({"cpu_time": {"steal_share": 0.2}}, "steal", "untrusted"),
         ({"cpu_time": {"other_cpus_busy": 0.2}}, "busy_neighbour", "caution"),
         ({"cpu_time": {"other_cpus_busy": 0.9}}, "busy_neighbour", "untrusted"),
-        ({"cgroup": {"throttled_share": 0.002}}, "throttled", "caution"),
-        ({"cgroup": {"throttled_share": 0.1}}, "throttled", "untrusted"),
+        ({"cgroup": {"throttled_periods_share": 0.002}}, "throttled", "caution"),
+        ({"cgroup": {"throttled_periods_share": 0.02}}, "throttled", "caution"),
+        ({"cgroup": {"throttled_periods_share": 0.1}}, "throttled", "untrusted"),
         ({"cpu_throttle": {"core_throttle_events": 3}}, "throttled", "caution"),
         ({"nvml": {"thermal_limited_share": 0.5}}, "throttled", "untrusted"),
         ({"nvml": {"power_limited_share": 0.1}}, "throttled", "caution"),
@@ -108,11 +109,43 @@ def test_a_failed_control_makes_a_record_untrusted() -> None:
         ({"shape": {"kind": "step", "spread": 1.7, "change": 1.6, "spikes": 0.0}}, "latency_moved", "untrusted"),
         ({"shape": {"kind": "step", "spread": 1.7, "change": 0.6, "spikes": 0.0}}, "latency_moved", "untrusted"),
         ({"shape": {"kind": "steady", "spread": 1.0, "change": 1.0, "spikes": 0.03}}, "spikes", "caution"),
+        ({"jetson": {"overcurrent_oc1_events": 0, "overcurrent_oc3_events": 140}}, "throttled", "caution"),
+        ({"thermal": {"zones": {"cpu": {"max_c": 99.0, "passive_trip_c": 95.0}}}}, "throttled", "caution"),
         ({"cpu_frequency": "unavailable: no cpufreq"}, "unknown", "trusted"),
     ],
 )  # fmt: skip
 def test_what_the_probes_read_is_judged(conditions: dict[str, JSON], check: str, level: str) -> None:
     assert _judged(replace(making.record(), conditions=conditions)) == (level, {check: level})
+
+
+_CLOCKS: dict[str, JSON] = {"gpu_mhz_min": 306.0, "gpu_mhz_median": 1300.5, "gpu_mhz_max": 1300.5}
+
+
+def _on_jetson(**told: JSON) -> tuple[str, dict[str, str]]:
+    """The verdict on a cell of the GPU of a Jetson, which told its clocks and `told`."""
+    record = making.record(replace(making.FAST, device="cuda:0"))
+    jetson: dict[str, JSON] = {**_CLOCKS, "gpu_low_clock_slowdown": 1.0, "overcurrent_oc3_events": 0, **told}
+    missing: dict[str, JSON] = dict.fromkeys(("nvml", "cpu_throttle"), "unavailable: not here")
+    return _judged(replace(record, conditions={**missing, "jetson": jetson}))
+
+
+def test_a_jetsons_gpu_that_slowed_down_is_told_from_one_that_fell_asleep() -> None:
+    """It sleeps within milliseconds of a burst's end: a low clock counts where the burst was slow too."""
+    assert _on_jetson() == ("trusted", {}), "and nothing is unknown: the Jetson told it all"
+    assert _on_jetson(gpu_low_clock_slowdown=2.1) == ("caution", {"clock_changed": "caution"})
+    assert _on_jetson(overcurrent_oc3_events=140) == ("caution", {"throttled": "caution"})
+
+
+def test_what_a_jetson_does_not_tell_of_its_gpu_stays_unknown() -> None:
+    assert _on_jetson(overcurrent_oc3_events="unavailable: no file") == ("trusted", {"unknown": "trusted"})
+    assert _on_jetson(gpu_mhz_median="unavailable: no file") == ("trusted", {"unknown": "trusted"})
+
+
+def test_a_zone_is_as_hot_as_its_own_trip_point() -> None:
+    """A wireless card that lowers its own power from 60 °C on says nothing of a processor at 80 °C."""
+    zones: dict[str, JSON] = {"wifi": {"max_c": 40.0, "passive_trip_c": 60.0}, "cpu": {"max_c": 80.0}}
+    heat: dict[str, JSON] = {"temperature_c_max": 80.0, "passive_trip_c": 60.0, "zones": zones}
+    assert _judged(replace(making.record(), conditions={"thermal": heat})) == ("trusted", {})
 
 
 @pytest.mark.parametrize(
@@ -157,7 +190,7 @@ def test_every_check_is_found_by_the_name_of_its_findings() -> None:
 def test_quiet_probes_and_unreadable_values_accuse_nobody() -> None:
     conditions: dict[str, JSON] = {
         "cpu_time": {"steal_share": 0.0, "other_cpus_busy": "unavailable: no worker"},
-        "cgroup": {"throttled_share": 0.0},
+        "cgroup": {"throttled_periods_share": 0.0},
         "cpu_frequency": {"cpu_mhz_min": 2990.0, "cpu_mhz_median": 3000.0},
         "nvml": "unavailable: no NVIDIA driver",
         "shape": {"kind": "steady", "spread": 1.05, "change": 1.0, "spikes": 0.001},

@@ -139,6 +139,15 @@ def test_a_ratio_of_rounds_that_are_near_for_one_alone_does_not_rest_on_the_few_
     assert ort.key not in calm.calm
 
 
+def test_what_is_near_is_not_the_same_on_other_processors() -> None:
+    """Compared by force: BASE was pinned to the two threads of one core, and NEW to two cores."""
+    run = measured("a")
+    pinned = replace(run, records=tuple(replace(r, cell=replace(r.cell, cpus="0,1")) for r in run.records))
+    nearer = {key: dict.fromkeys(places, 60) for key, places in run.apart_ns.items()}
+    (base,), (new,) = pairing.calm([[replace(pinned, apart_ns=nearer)], [run]])
+    assert base.calm == new.calm == {record.key for record in run.records}
+
+
 def _pair_of(run: Measured, runtime: str) -> Pair:
     """The baseline and a cell that stand in one run."""
     new = next(record for record in run.records if record.cell.runtime == runtime)

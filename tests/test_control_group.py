@@ -103,6 +103,36 @@ def test_memory_is_left_until_the_first_limit(
     assert control_group.memory_left(tmp_path) == expected
 
 
+@pytest.mark.parametrize(
+    ("stat", "expected"),
+    [
+        ("anon 300\ninactive_file 7000\nactive_file 650\nslab 10", 7700),
+        ("anon 300\ninactive_file 7000", 7050),
+        (
+            "inactive_file 9000\nactive_file 9000",
+            8000,
+        ),  # more than there is: the two files are read one after the other
+        ("nonsense here", 50),
+        (None, 50),
+    ],
+)
+def test_pages_of_files_are_left_too_for_they_go_first(stat: str | None, expected: int, tmp_path: Path) -> None:
+    """A job that has read 7 GB of weights stood before a limit of 8 GB, and everything was measured one by one."""
+    _tree(tmp_path, V2, _v2({SESSION: "8000"}, "memory.max"), _v2({SESSION: "7950"}, "memory.current"))
+    if stat is not None:
+        _tree(tmp_path, _v2({SESSION: stat}, "memory.stat"))
+    assert control_group.memory_left(tmp_path) == expected
+
+
+def test_version_1_has_pages_of_files_under_another_name(tmp_path: Path) -> None:
+    memory = "/sys/fs/cgroup/memory/docker/ab"
+    stat = "cache 10\ninactive_file 1\nactive_file 1\ntotal_inactive_file 700\ntotal_active_file 200"
+    files = {
+        f"{memory}/memory.limit_in_bytes": 5000, f"{memory}/memory.usage_in_bytes": 4900, f"{memory}/memory.stat": stat,
+    }  # fmt: skip
+    assert control_group.memory_left(_tree(tmp_path, V1, files)) == 1000
+
+
 def test_version_1_tells_memory_too(tmp_path: Path) -> None:
     memory = "/sys/fs/cgroup/memory"
     files = {

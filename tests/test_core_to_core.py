@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -70,13 +71,53 @@ def test_a_processor_that_does_not_exist_is_no_reading() -> None:
 
 def test_the_best_is_known_until_the_machine_restarts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "machine" / "core-to-core.json"
-    assert core_to_core.best_known(file) is None
-    core_to_core.remember(file, 290)
-    assert core_to_core.best_known(file) == 290
+    assert core_to_core.best_known(file, {0, 1}) is None
+    core_to_core.remember(file, {0, 1}, 290)
+    assert core_to_core.best_known(file, {0, 1}) == 290
     monkeypatch.setattr(core_to_core, "_boot", lambda: "another boot")
-    assert core_to_core.best_known(file) is None
+    assert core_to_core.best_known(file, {0, 1}) is None
     file.write_text("{")
-    assert core_to_core.best_known(file) is None
+    assert core_to_core.best_known(file, {0, 1}) is None
+
+
+def test_the_best_is_that_of_the_processors_it_was_read_between(tmp_path: Path) -> None:
+    """Two threads of a core read 60 ns; what all cores read is none the further for it."""
+    file = tmp_path / core_to_core.FILE
+    core_to_core.remember(file, [1, 0], 60)
+    core_to_core.remember(file, range(4), 150)
+    core_to_core.remember(file, range(4), 170)
+    assert core_to_core.best_known(file, [0, 1]) == 60
+    assert core_to_core.best_known(file, [3, 2, 1, 0]) == 150
+    assert core_to_core.best_known(file, [0, 2]) is None
+    core_to_core.remember(file, range(20), 300)
+    assert core_to_core.best_known(file, range(16)) == 300, "of more than sixteen, sixteen are read"
+
+
+def test_a_file_of_an_older_form_is_as_none(tmp_path: Path) -> None:
+    """It told one number, whatever it was read between."""
+    file = tmp_path / core_to_core.FILE
+    file.write_text(json.dumps({"boot": core_to_core._boot(), "best_ns": 60}))
+    assert core_to_core.best_known(file, [0, 1]) is None
+    core_to_core.remember(file, [0, 1], 150)
+    assert core_to_core.best_known(file, [0, 1]) == 150
+
+
+def test_a_disk_that_cannot_be_written_costs_what_is_known_and_no_measurement(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`remember` is called when a group's rounds are measured, and its records are not yet kept."""
+    file = tmp_path / core_to_core.FILE
+    core_to_core.remember(file, {0, 1}, 290)
+
+    def full(self: Path, *_: object, **__: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    core_to_core.remember(file, {0, 1}, 210)
+    assert "No space left" in caplog.text
+    assert core_to_core.best_known(file, {0, 1}) == 290
+    core_to_core.remember(file / "no folder" / core_to_core.FILE, {0, 1}, 210)
+    assert [path.name for path in tmp_path.iterdir()] == [core_to_core.FILE]
 
 
 @two
@@ -86,7 +127,7 @@ def test_the_best_is_learnt_while_something_else_goes_on(tmp_path: Path, monkeyp
     with pytest.raises(KeyError), core_to_core.learning(file, PROCESSORS):  # what is learnt outlives a failure
         time.sleep(0.5)
         raise KeyError
-    learnt = core_to_core.best_known(file)
+    learnt = core_to_core.best_known(file, PROCESSORS)
     assert learnt is not None
     assert 20 < learnt < 50_000_000
 
@@ -94,10 +135,10 @@ def test_the_best_is_learnt_while_something_else_goes_on(tmp_path: Path, monkeyp
 @two
 def test_what_is_known_is_never_made_worse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(core_to_core, "_LOOK_S", 0.01)
-    core_to_core.remember(tmp_path / core_to_core.FILE, 1)
+    core_to_core.remember(tmp_path / core_to_core.FILE, PROCESSORS, 1)
     with core_to_core.learning(tmp_path / core_to_core.FILE, PROCESSORS):
         time.sleep(0.3)
-    assert core_to_core.best_known(tmp_path / core_to_core.FILE) == 1
+    assert core_to_core.best_known(tmp_path / core_to_core.FILE, PROCESSORS) == 1
 
 
 def test_nothing_is_learnt_from_one_processor(tmp_path: Path) -> None:

@@ -343,13 +343,19 @@ def test_groups_are_judged_again_when_a_later_one_shows_that_the_processors_can_
     """A first run that begins with the processors apart takes that for their best."""
     monkeypatch.setattr(core_to_core, "learning", lambda file, cpus: nullcontext())
     monkeypatch.setattr(core_to_core.Meter, "read", lambda self: 450)
+    monkeypatch.setattr(group, "_processors", lambda stations: [0, 1])
     before = _carry_out(tmp_path, _plan(tmp_path, ["ort_cpu", _fake(), _fake(fault="crash", fault_at=30)]))
     kept, notes = store.Store(tmp_path / "run", store.read_run(tmp_path / "run")), Quiet()
-    run._judge_again(kept, 440, notes.note)
+    known = tmp_path / core_to_core.FILE
+    core_to_core.remember(known, [0, 1], 440)
+    core_to_core.remember(known, [0, 2], 210)
+    run._judge_again(kept, known, notes.note)
     assert kept.records() == store.read_records(tmp_path / "run")
-    assert not notes.notes, "450 is as near as 440"
+    assert not notes.notes, "450 is as near as 440, and 210 is the way between others"
 
-    run._judge_again(kept, 210, notes.note)
+    core_to_core.remember(known, [0, 1], 210)
+    run._judge_again(kept, known, notes.note)
+    run._judge_again(kept, known, notes.note)
     assert len(notes.notes) == 1
     for after in kept.records():
         was = before[_name(after)]
@@ -358,6 +364,24 @@ def test_groups_are_judged_again_when_a_later_one_shows_that_the_processors_can_
             assert (was.speedup["compute"].mixed, after.speedup["compute"].mixed) == (False, True)
             assert "processors_apart" in {finding.check for finding in after.findings}
             assert after.trust != "trusted"
+
+
+def test_what_is_near_on_some_processors_makes_others_no_further(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run with `--cpus 0,1`, two threads of one core; the next run is over all cores, and waited in vain for 60 ns."""
+    monkeypatch.setattr(core_to_core, "learning", lambda file, cpus: nullcontext())
+    made = _plan(tmp_path, ["ort_cpu", _fake()])
+    for cpus, ns in (([0, 1], 60), ([0, 1, 2, 3], 150)):
+        monkeypatch.setattr(core_to_core.Meter, "read", lambda self, ns=ns: ns)
+        monkeypatch.setattr(group, "_processors", lambda stations, cpus=cpus: cpus)
+        works = _carry_out(tmp_path, made)["works"]
+        (tmp_path / "run").rename(tmp_path / f"run-{ns}")
+        said = works.conditions["core_to_core"]
+        assert isinstance(said, dict)
+        assert (said["best_ns"], said["far_share"], said["waited_s"]) == (ns, 0, 0)
+        assert said["cpus"] == cpus
+        assert not works.speedup["compute"].mixed
 
 
 def test_a_corrupt_file_costs_only_its_own_cells(tmp_path: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from harness.checks.reading import ORDER, Seen, level_by, number, unavailable
+from collections.abc import Mapping
+
+from harness.checks.reading import ORDER, Seen, level_by, number, unavailable, value
+from harness.probes.probe import is_number
 from harness.record import Record, Rules
 
 
@@ -32,11 +35,11 @@ def steal(record: Record, rules: Rules) -> Seen | None:
 
 
 def busy_neighbour(record: Record, rules: Rules) -> Seen | None:
-    """Other processes ran beside the bursts."""
+    """Other processes ran beside the bursts, on the worker's processors or on their cores."""
     busy = number(record, "cpu_time", "other_cpus_busy")
     if busy is None or busy < 0.1:
         return None
-    seen = f"other processes kept {busy:.2f} processors busy beside the bursts"
+    seen = f"other processes kept {busy:.2f} of its processors busy beside the bursts"
     advice = "close what else runs (top shows it)"
     if not record.cell.cpus:
         advice += ", or give the measurement processors of its own: --cpus"
@@ -46,14 +49,25 @@ def busy_neighbour(record: Record, rules: Rules) -> Seen | None:
 def throttled(record: Record, rules: Rules) -> Seen | None:
     """Quota, heat or a power limit held it back."""
     said: list[Seen] = []
-    quota = number(record, "cgroup", "throttled_share")
+    quota = number(record, "cgroup", "throttled_periods_share")
     if quota:
-        seen = f"the cgroup's quota stopped it for {quota:.1%} of the time"
-        said.append(Seen(level_by(quota, 0.01), seen, "raise the container's CPU limit, or give fewer --threads"))
+        seen = f"the cgroup's quota stopped it in {quota:.1%} of its periods"
+        # As for steal: what a stopped period loses is a part of it, so that no more time than this was lost.
+        said.append(Seen(level_by(quota, 0.05), seen, "raise the container's CPU limit, or give fewer --threads"))
     events = sum(number(record, "cpu_throttle", n) or 0 for n in ("core_throttle_events", "package_throttle_events"))
     if events:
         seen = f"the processor throttled for heat or power {events:.0f} times"
         said.append(Seen("caution", seen, "cool it, or fix the clock"))
+    overcurrent = sum(_overcurrent(record))
+    if overcurrent:
+        seen = f"over-current or under-voltage slowed the board {overcurrent:.0f} times"
+        said.append(
+            Seen("caution", seen, "take a power mode that its supply holds (nvpmodel -m), or a stronger supply")
+        )
+    if hot := _past_trip(record):
+        zone, reached, trip = max(hot, key=lambda one: one[1] - one[2])
+        seen = f"{zone} reached {reached:.0f} °C, and from {trip:.0f} °C on the kernel lowers clocks"
+        said.append(Seen("caution", seen, "cool it, or fix the clock below what it holds"))
     for name, why in (("thermal_limited_share", "heat"), ("power_limited_share", "its power limit")):
         share = number(record, "nvml", name)
         if share and share > 0.01:
@@ -67,12 +81,31 @@ def throttled(record: Record, rules: Rules) -> Seen | None:
     return Seen(worst.level, "; ".join(item.seen for item in said), worst.advice)
 
 
+def _overcurrent(record: Record) -> list[float]:
+    """Events of each line that a Jetson counts; empty where none is told."""
+    told = record.conditions.get("jetson")
+    names = [name for name in told if name.startswith("overcurrent_")] if isinstance(told, Mapping) else []
+    return [events for name in names if (events := number(record, "jetson", name)) is not None]
+
+
+def _past_trip(record: Record) -> list[tuple[str, float, float]]:
+    """Thermal zones that reached their own passive trip point: name, highest temperature, and that point."""
+    zones = value(record, "thermal", "zones")
+    found = []
+    for name, zone in zones.items() if isinstance(zones, Mapping) else ():
+        reached, trip = (zone.get(key) if isinstance(zone, Mapping) else None for key in ("max_c", "passive_trip_c"))
+        if is_number(reached) and is_number(trip) and reached >= trip:
+            found.append((str(name), reached, trip))
+    return found
+
+
 def clock_changed(record: Record, rules: Rules) -> Seen | None:
     """The clock rate fell by over a tenth."""
-    for probe, low, middle, what in (
-        ("cpu_frequency", "cpu_mhz_min", "cpu_mhz_median", "processor"),
-        ("nvml", "gpu_mhz_min", "gpu_mhz_median", "GPU"),
-    ):
+    jetson = _told_by_jetson(record)
+    rows = [("cpu_frequency", "cpu_mhz_min", "cpu_mhz_median", "processor")]
+    if not jetson:  # whose GPU sleeps as soon as a burst ends, so that a minimum proves nothing
+        rows.append(("nvml", "gpu_mhz_min", "gpu_mhz_median", "GPU"))
+    for probe, low, middle, what in rows:
         least, typical = number(record, probe, low), number(record, probe, middle)
         if least is not None and typical and least < 0.9 * typical:
             seen = f"the {what}'s clock fell to {least:.0f} MHz from {typical:.0f}"
@@ -80,7 +113,17 @@ def clock_changed(record: Record, rules: Rules) -> Seen | None:
                 "cpupower frequency-set -g performance" if what == "processor" else "nvidia-smi -lgc, or jetson_clocks"
             )
             return Seen("caution", seen, f"fix the clock rate: {fix}")
+    slower = number(record, "jetson", "gpu_low_clock_slowdown")
+    if jetson and slower is not None and slower > 1.05:
+        least, most = (number(record, "jetson", name) or 0 for name in ("gpu_mhz_min", "gpu_mhz_max"))
+        seen = f"the GPU's clock moved from {least:.0f} to {most:.0f} MHz, and with it the latency by {slower - 1:+.0%}"
+        return Seen("caution", seen, "fix the clock rate: jetson_clocks")
     return None
+
+
+def _told_by_jetson(record: Record) -> bool:
+    """Whether a Jetson told the clock of the GPU that the cell runs on."""
+    return record.cell.device.startswith("cuda") and number(record, "jetson", "gpu_mhz_median") is not None
 
 
 def memory_pressure(record: Record, rules: Rules) -> Seen | None:
@@ -101,8 +144,10 @@ def unknown(record: Record, rules: Rules) -> Seen | None:
         "thermal": "temperature",
         "cpu_time": "steal",
     }
-    if record.cell.device.startswith("cuda"):
-        wanted["nvml"] = "the GPU's clocks and throttling"
+    if _overcurrent(record):
+        del wanted["cpu_throttle"]  # a Jetson's counters are of the board, its processors and its GPU
+    if record.cell.device.startswith("cuda") and not (_told_by_jetson(record) and _overcurrent(record)):
+        wanted["nvml"] = f"the GPU's {'' if _told_by_jetson(record) else 'clocks and '}throttling"
     missing = [what for probe, what in wanted.items() if unavailable(record.conditions.get(probe))]
     if not missing:
         return None

@@ -57,17 +57,22 @@ def measured(name: str, run: Run, records: Iterable[Record], samples: Iterable[S
 def calm(sides: Sequence[Sequence[Measured]]) -> list[list[Measured]]:
     """The runs without the rounds for which a hypervisor had moved the processors apart (`harness.core_to_core`).
 
-    Near is the same for all of them: the best reading of any. A cell with too few rounds left keeps all, and is not `calm`.
+    Near is the same for all that were pinned to the same processors: the best reading of any of them. A cell with too few
+    rounds left keeps all, and is not `calm`.
     """
-    best = min(
-        (ns for side in sides for run in side for cell in run.apart_ns.values() for ns in cell.values()), default=0
-    )
-    return [[_calm(run, schedule.FAR * best) for run in side] for side in sides]
+    best: dict[str, int] = {}
+    for run in (run for side in sides for run in side):
+        for record in run.records:
+            readings = run.apart_ns.get(record.key, {}).values()
+            best[record.cell.cpus] = min((*readings, best.get(record.cell.cpus, 1 << 62)))
+    return [[_calm(run, best) for run in side] for side in sides]
 
 
-def _calm(run: Measured, limit_ns: float) -> Measured:
+def _calm(run: Measured, best_ns: Mapping[str, int]) -> Measured:
+    """`best_ns`: by the processors that a cell is pinned to."""
     medians, near = dict(run.medians), set()
     for record in run.records:
+        limit_ns = schedule.FAR * best_ns[record.cell.cpus]
         rounds, apart = run.medians.get(record.key, {}), run.apart_ns.get(record.key, {})
         beside = run.apart_ns.get(
             record.baseline, {}

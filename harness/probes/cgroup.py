@@ -13,7 +13,7 @@ from harness.control_group import levels, quota
 from harness.errors import Unreadable
 from harness.model import JSON
 from harness.probes.kernel_files import fields
-from harness.probes.probe import UNAVAILABLE, Metered, Probe, Target, Values, fold, rate
+from harness.probes.probe import UNAVAILABLE, Metered, Probe, Target, Values, fold, numbers, rate
 
 
 class Cgroup(Probe):
@@ -30,7 +30,10 @@ class Cgroup(Probe):
         self._levels = levels(root, "cpu", "cpu.stat")
 
     def counters(self, target: Target) -> Values:
-        """`periods`, `throttled_periods` and `throttled_s` of the limiting group."""
+        """`periods`, `throttled_periods` and `throttled_s` of the limiting group.
+
+        Time is counted at each processor's queue: eight threads that wait for half a second are four seconds.
+        """
         folder = self._limiting()
         counted = fields(folder / "cpu.stat")
         if not counted.keys() >= {
@@ -52,13 +55,13 @@ class Cgroup(Probe):
         return {"quota_cpus": "none" if limit is None else limit}
 
     def summarise(self, bursts: Sequence[Metered]) -> Values:
-        """The quota, and sums over all bursts."""
+        """The quota, sums over all bursts, and the share of the quota's periods in which it stopped the group."""
         limits: list[JSON] = [burst.values["quota_cpus"] for burst in bursts if "quota_cpus" in burst.values]
         return {
             "quota_cpus": limits[-1] if limits else fold(bursts, "quota_cpus", min),
             "throttled_periods": fold(bursts, "throttled_periods", sum),
             "throttled_s": fold(bursts, "throttled_s", sum),
-            "throttled_share": rate(bursts, "throttled_s", lambda b: b.seconds),
+            "throttled_periods_share": _share(bursts),
         }
 
     def _limiting(self) -> Path:
@@ -66,3 +69,9 @@ class Cgroup(Probe):
             raise Unreadable("no cpu controller below /sys/fs/cgroup")
         limited = [(limit, folder) for folder in self._levels if (limit := quota(folder)) is not None]
         return min(limited)[1] if limited else self._levels[0]
+
+
+def _share(bursts: Sequence[Metered]) -> JSON:
+    """0 where no period passed, as in a group without a quota: nothing was stopped."""
+    none_stopped = fold(bursts, "throttled_periods", sum) == 0
+    return 0.0 if none_stopped else rate(bursts, "throttled_periods", lambda b: sum(numbers([b], "periods")))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from harness.errors import Unreadable
-from harness.probes.kernel_files import cpus, matching, megahertz, number, spread, text
+from harness.probes.kernel_files import allowed, cpus, matching, megahertz, number, spread, text
 from harness.probes.probe import Metered, Probe, Target, Values, attempt, fold, is_unavailable
 
 _MOST = 64
@@ -24,15 +24,14 @@ class CpuFrequency(Probe):
     def __init__(self, root: Path = Path("/")) -> None:
         super().__init__(root)
         self._folder = root / "sys/devices/system/cpu/cpufreq"
-        self._policies = {policy: self._cpus(policy) for policy in matching(self._folder, "policy*")}
+        self._policies = matching(self._folder, "policy*")
         self._chosen: dict[int, list[Path]] = {}
 
     def instants(self, target: Target) -> Values:
         """`mhz` (the fastest), `mhz_limit` (what the governor may go up to) and `governor`."""
         if not self._policies:
             raise Unreadable(f"no cpufreq policy in {self._folder}: a virtual machine, or a kernel without cpufreq")
-        policies = self._of(target.pid)
-        fastest = max(policies, key=lambda policy: number(policy / "scaling_cur_freq"))
+        fastest = _fastest(self._of(target.pid))
         return {
             "mhz": megahertz(fastest / "scaling_cur_freq", 1000),
             "mhz_limit": attempt(lambda: megahertz(fastest / "scaling_max_freq", 1000)),
@@ -49,24 +48,31 @@ class CpuFrequency(Probe):
             "governor": ", ".join(governors) or fold(bursts, "governor", max),
         }
 
-    def _cpus(self, policy: Path) -> frozenset[int]:
-        try:
-            return cpus(text(policy / "related_cpus"))
-        except (Unreadable, ValueError):
-            return frozenset()
-
     def _of(self, pid: int) -> list[Path]:
         """The policies of the processors that the worker may use; all where that is not known."""
         if pid not in self._chosen:
-            allowed = _allowed(self.root / f"proc/{pid}/status")
-            mine = [policy for policy, members in self._policies.items() if members & allowed]
-            self._chosen[pid] = spread(mine or list(self._policies), _MOST)
+            mine = [policy for policy in self._policies if _online(policy) & allowed(self.root, pid)]
+            self._chosen[pid] = spread(mine or self._policies, _MOST)
         return self._chosen[pid]
 
 
-def _allowed(status: Path) -> frozenset[int]:
+def _online(policy: Path) -> frozenset[int]:
+    """The policy's processors that are switched on; none where it is not in use, which newer kernels refuse to read."""
     try:
-        lines = text(status).splitlines()
-        return cpus(next((line.partition(":")[2] for line in lines if line.startswith("Cpus_allowed_list:")), ""))
+        return cpus(text(policy / "affected_cpus"))
     except (Unreadable, ValueError):
         return frozenset()
+
+
+def _fastest(policies: Sequence[Path]) -> Path:
+    """The policy of the highest clock, of those that can be read. Raises `Unreadable` where none can."""
+    clocks: dict[Path, int] = {}
+    reason = Unreadable("no clock")
+    for policy in policies:
+        try:
+            clocks[policy] = number(policy / "scaling_cur_freq")
+        except Unreadable as error:
+            reason = error
+    if not clocks:
+        raise reason
+    return max(clocks, key=lambda policy: clocks[policy])

@@ -15,12 +15,14 @@ from typing import ClassVar
 from harness.errors import Unreadable
 from harness.model import JSON
 from harness.probes.kernel_files import exists, matching, megahertz, number, text
-from harness.probes.probe import Metered, Probe, Target, Values, attempt, fold
+from harness.probes.probe import Metered, Probe, Target, Values, attempt, fold, numbers
 
 _EMC = "sys/kernel/debug/bpmp/debug/clk/emc/rate"
 _GPU = re.compile(r"\.(gpu|gm20b|gp10b|gv11b|ga10b)$|^gpu-gpc-\d+$")
 """devfreq devices that are GPUs: `17000000.gpu` or by the GPU's own name; Thor has one for each cluster."""
 
+_LOW = 0.9
+"""Of the highest clock that was read; below that it is low."""
 _MODE = re.compile(r"<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)\s*>")
 
 
@@ -61,6 +63,8 @@ class Jetson(Probe):
             "power_mode": ", then ".join(modes) or fold(bursts, "power_mode", max),
             "gpu_mhz_median": fold(bursts, "gpu_mhz", statistics.median),
             "gpu_mhz_min": fold(bursts, "gpu_mhz", min),
+            "gpu_mhz_max": fold(bursts, "gpu_mhz", max),
+            "gpu_low_clock_slowdown": _slowdown(bursts),
             "gpu_mhz_limit": fold(bursts, "gpu_mhz_limit", min),
             "emc_mhz_median": fold(bursts, "emc_mhz", statistics.median),
         }
@@ -85,6 +89,23 @@ class Jetson(Probe):
         if not self._gpus:
             raise Unreadable("no GPU in /sys/class/devfreq")
         return max(megahertz(gpu / file, 1) for gpu in self._gpus)
+
+
+def _slowdown(bursts: Sequence[Metered]) -> JSON:
+    """Latency in bursts at whose end the GPU's clock was low, over that in the others; 1 where it never was in two of them.
+
+    A low clock alone proves nothing: the GPU goes to sleep within milliseconds of a burst's end.
+    """
+    clocks = [
+        (value, statistics.median(b.burst.compute_ns or (0,))) for b in bursts for value in numbers([b], "gpu_mhz")
+    ]
+    if not clocks:
+        return fold(bursts, "gpu_mhz", max)
+    limit = _LOW * max(clock for clock, _ in clocks)
+    low, high = [ns for clock, ns in clocks if clock < limit], [ns for clock, ns in clocks if clock >= limit]
+    if len(low) < 2 or not all(high):
+        return 1.0
+    return round(statistics.median(low) / statistics.median(high), 6)
 
 
 def power_modes(root: Path) -> Mapping[int, str]:

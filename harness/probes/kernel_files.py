@@ -9,15 +9,15 @@ from pathlib import Path
 from harness.errors import Unreadable
 
 _ENOUGH = 1 << 16
-"""Bytes read at once: longer than any of these files but `/proc/stat` of a very large machine, whose head is what counts."""
+"""Bytes read at once: longer than any of these files but `/proc/stat` of a large machine."""
 
 
-def text(path: str | Path) -> str:
-    """The file's content, stripped. Raises `Unreadable`."""
+def text(path: str | Path, most: int = _ENOUGH) -> str:
+    """The file's content (its first bytes, where it is longer than `most`), stripped. Raises `Unreadable`."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            return os.read(descriptor, _ENOUGH).decode(errors="replace").strip("\n\0 ")
+            return os.read(descriptor, most).decode(errors="replace").strip("\n\0 ")
         finally:
             os.close(descriptor)
     except FileNotFoundError:
@@ -69,12 +69,31 @@ def matching(root: Path, pattern: str) -> list[Path]:
 
 
 def cpus(listed: str) -> frozenset[int]:
-    """The processors in a list such as `0-3,6` or `0 1 2` (cpuset(7), cpufreq's `related_cpus`)."""
+    """The processors in a list such as `0-3,6` or `0 1 2` (cpuset(7), cpufreq's `affected_cpus`)."""
     found: set[int] = set()
     for part in listed.replace(",", " ").split():
         first, _, last = part.partition("-")
         found.update(range(int(first), int(last or first) + 1))
     return frozenset(found)
+
+
+def allowed(root: Path, pid: int) -> frozenset[int]:
+    """The processors that a process may use, some of them perhaps switched off; none where that is not told."""
+    try:
+        lines = text(root / f"proc/{pid}/status").splitlines()
+        return cpus(next((line.partition(":")[2] for line in lines if line.startswith("Cpus_allowed_list:")), ""))
+    except (Unreadable, ValueError):
+        return frozenset()
+
+
+def threads_of_core(root: Path, cpu: int) -> frozenset[int]:
+    """The processors that are threads of the core of `cpu`, itself among them; none where Linux does not tell."""
+    for name in ("core_cpus_list", "thread_siblings_list"):  # the second before Linux 5.3
+        try:
+            return cpus(text(root / f"sys/devices/system/cpu/cpu{cpu}/topology/{name}"))
+        except (Unreadable, ValueError):
+            continue
+    return frozenset()
 
 
 def spread(items: Sequence[Path], most: int) -> list[Path]:

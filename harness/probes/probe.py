@@ -40,9 +40,15 @@ class Metered:
     burst: Burst
 
     @property
+    def timed(self) -> int:
+        """Inferences that a clock was held to: `compute`, `end_to_end`, and those whose copies a device divided."""
+        divided = max(map(len, self.burst.split_ns.values()), default=0)
+        return len(self.burst.compute_ns) + len(self.burst.end_to_end_ns) + divided
+
+    @property
     def inferences(self) -> int:
         """All that ran between the readings, discarded ones included."""
-        return len(self.burst.compute_ns) + len(self.burst.end_to_end_ns) + self.burst.discarded
+        return self.timed + self.burst.discarded
 
 
 class Probe(ABC):

@@ -31,7 +31,8 @@ class Thermal(Probe):
         zones += [(f"{name} {_word(chip / 'temp1_label')}".strip(), chip / "temp1_input")
                   for name, chip in chips if name in _PROCESSOR_CHIPS and exists(chip / "temp1_input")]  # fmt: skip
         self._sensors = _named_apart(zones)
-        self._passive_c = _lowest_passive(root)
+        trips = {name: _lowest_passive(path.parent) for name, path in self._sensors.items() if path.name == "temp"}
+        self._passive_c = {name: trip for name, trip in trips.items() if trip is not None}
 
     def instants(self, target: Target) -> Values:
         """Degrees Celsius by zone."""
@@ -40,11 +41,17 @@ class Thermal(Probe):
         return {name: attempt(lambda path=path: _celsius(path)) for name, path in self._sensors.items()}  # type: ignore[misc]
 
     def summarise(self, bursts: Sequence[Metered]) -> Values:
-        """The hottest of all, the lowest trip point at which the kernel throttles, and every zone's median and maximum."""
+        """The hottest of all, the lowest trip point at which the kernel throttles, and every zone's median, maximum and own
+        trip point: a zone's heat says nothing of another's.
+        """
         names = list(dict.fromkeys(name for burst in bursts for name in burst.values))
         highest = [max(found) for name in names if (found := numbers(bursts, name))]
         zones: dict[str, JSON] = {
-            name: {"median_c": fold(bursts, name, statistics.median), "max_c": fold(bursts, name, max)}
+            name: {
+                "median_c": fold(bursts, name, statistics.median),
+                "max_c": fold(bursts, name, max),
+                **({"passive_trip_c": self._passive_c[name]} if name in self._passive_c else {}),
+            }
             for name in names
         }
         return {
@@ -53,9 +60,7 @@ class Thermal(Probe):
             else fold(bursts, names[0], max)
             if names
             else "unavailable: never read",
-            "passive_trip_c": self._passive_c
-            if self._passive_c is not None
-            else "unavailable: no zone has a passive trip",
+            "passive_trip_c": min(self._passive_c.values(), default="unavailable: no zone has a passive trip"),
             "zones": zones,
         }
 
@@ -83,13 +88,25 @@ def _named_apart(sensors: Sequence[tuple[str, Path]]) -> dict[str, Path]:
     return named
 
 
-def _lowest_passive(root: Path) -> float | None:
-    """The lowest temperature at which a zone's passive cooling (a lower clock) sets in."""
+def _lowest_passive(zone: Path) -> float | None:
+    """The lowest temperature at which the zone's passive cooling (a lower clock) sets in; None where the kernel cools not.
+
+    Zones whose governor only tells user space (Intel's platform sensors) have passive trips at 50 °C that lower nothing.
+    """
+    if _said(zone / "policy") == "user_space" or _said(zone / "mode") == "disabled":
+        return None
     trips = []
-    for kind in matching(root, "sys/class/thermal/thermal_zone*/trip_point_*_type"):
+    for kind in matching(zone, "trip_point_*_type"):
         try:
             if text(kind) == "passive" and (degrees := number(kind.with_name(kind.name[: -len("type")] + "temp"))) > 0:
                 trips.append(degrees / 1000)
         except Unreadable:
             continue  # a trip that cannot be read cannot be the lowest
     return min(trips, default=None)
+
+
+def _said(path: Path) -> str:
+    try:
+        return text(path)
+    except Unreadable:
+        return ""

@@ -17,7 +17,7 @@ class WorkerUsage(Probe):
     def summarise(self, bursts: Sequence[Metered]) -> Values:
         """Sums and rates over the timed part of the bursts."""
         usages = [burst.burst.usage for burst in bursts]
-        timed = sum(len(b.burst.compute_ns) + len(b.burst.end_to_end_ns) for b in bursts)
+        timed = sum(burst.timed for burst in bursts)
         wall_s = sum(usage.wall_ns for usage in usages) / 1e9
         minor, major = sum(u.minor_faults for u in usages), sum(u.major_faults for u in usages)
         forced = sum(u.involuntary_switches for u in usages)

@@ -6,8 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from harness.model import JSON
+from harness.model import JSON, Burst, Usage
 from harness.probes.energy import energy_j_per_inference
+from harness.probes.nvml import Nvml
+from harness.probes.probe import Metered
+from harness.probes.worker import WorkerUsage
 from harness.record import Record
 from tests import making
 
@@ -35,3 +38,15 @@ def test_the_device_decides(device: str, joules: float) -> None:
 )
 def test_without_a_counter_the_reason_is_kept(conditions: dict[str, JSON], reason: str) -> None:
     assert energy_j_per_inference(_on("cpu", conditions)) == reason
+
+
+def test_inferences_whose_copies_are_timed_take_energy_too() -> None:
+    """Five of a large backbone in a burst of eight: three of eight were left out of the divisor."""
+    divided = dict.fromkeys(("h2d", "compute", "d2h"), (1, 2, 3))
+    burst = Burst((1,) * 3, (2,), split_ns=divided, discarded=1, usage=Usage(wall_ns=1, minor_faults=14))
+    metered = Metered({"energy_j": 16.0}, 1.0, burst)
+    assert metered.inferences == 8
+    assert Nvml().summarise([metered])["energy_j_per_inference"] == 2.0
+    assert WorkerUsage().summarise([metered])["minor_faults_per_inference"] == 2.0, (
+        "discarded ones are not in the usage"
+    )

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from harness.errors import Unreadable
+from harness.model import Burst
 from harness.probes.cgroup import Cgroup
 from harness.probes.cpu_frequency import CpuFrequency
 from harness.probes.cpu_throttle import CpuThrottle
@@ -16,129 +17,11 @@ from harness.probes.cpu_time import CpuTime
 from harness.probes.ina3221 import Ina3221
 from harness.probes.jetson import Jetson
 from harness.probes.pressure import Pressure
-from harness.probes.probe import Target
+from harness.probes.probe import Metered
 from harness.probes.rapl import Rapl
 from harness.probes.run_queue import RunQueue
 from harness.probes.thermal import Thermal
 from tests.trees import INTEL, ORIN, WORKER, XAVIER, read, summary, unfold, write
-
-TICKS = os.sysconf("SC_CLK_TCK")
-
-
-@pytest.fixture
-def orin(tmp_path: Path) -> Path:
-    return unfold(tmp_path, ORIN)
-
-
-@pytest.fixture
-def xavier(tmp_path: Path) -> Path:
-    return unfold(tmp_path, XAVIER)
-
-
-@pytest.fixture
-def intel(tmp_path: Path) -> Path:
-    return unfold(tmp_path, INTEL)
-
-
-# ── clock ────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_the_fastest_cluster_counts_because_the_other_idles(orin: Path) -> None:
-    probe = CpuFrequency(orin)
-    assert read(probe) == {"mhz": 1728.0, "mhz_limit": 1728.0, "governor": "schedutil"}
-    found = summary(probe, [read(probe), {**read(probe), "mhz": 1190.4}])
-    assert found["cpu_mhz_median"] == pytest.approx(1459.2)
-    assert found["cpu_mhz_min"] == 1190.4
-    assert found["governor"] == "schedutil"
-
-
-def test_only_processors_the_worker_may_use_are_read(intel: Path) -> None:
-    """The worker is pinned to processor 1."""
-    assert read(CpuFrequency(intel))["mhz"] == 800.0
-    assert read(CpuFrequency(intel), Target(78, "cpu"))["mhz"] == 4200.123, "all, where the worker's are not known"
-
-
-def test_throttling_is_counted_once_per_package(intel: Path) -> None:
-    probe = CpuThrottle(intel)
-    assert read(probe) == {"core_events": 12, "package_events": 40, "package_ms": 120}
-    assert summary(probe, [{"core_events": 0, "package_events": 2}, {"core_events": 1, "package_events": 0}]) == {
-        "core_throttle_events": 1,
-        "package_throttle_events": 2,
-        "package_throttle_ms": "unavailable: package_ms was in no reading",
-    }
-
-
-# ── who has the processors ───────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_steal_and_others_are_told_from_the_worker(intel: Path) -> None:
-    probe = CpuTime(intel)
-    assert read(probe) == {
-        "busy_s": 1550 / TICKS, "steal_s": 200 / TICKS, "total_s": 91850 / TICKS, "worker_s": 240 / TICKS
-    }  # fmt: skip
-    one = {"busy_s": 0.4, "steal_s": 0.05, "total_s": 0.5, "worker_s": 0.2}
-    assert summary(probe, [one, one]) == {
-        "steal_share": pytest.approx(0.05 / 0.45), "steal_s": 0.1, "worker_cpus_busy": 0.8, "other_cpus_busy": 0.8
-    }  # fmt: skip
-
-
-def test_a_command_named_like_a_closing_bracket_does_not_shift_the_columns(orin: Path) -> None:
-    assert read(CpuTime(orin))["worker_s"] == 240 / TICKS
-
-
-def test_a_worker_that_is_gone_leaves_the_rest_readable(intel: Path) -> None:
-    found = read(CpuTime(intel), Target(4242, "cpu"))
-    assert found["steal_s"] == 200 / TICKS
-    assert found["worker_s"].startswith("unavailable: no ")
-
-
-def test_the_reader_is_not_in_the_run_queue(intel: Path) -> None:
-    assert read(RunQueue(intel)) == {"load_1min": 4.0, "runnable": 4}
-
-
-def test_pressure_is_a_share_of_the_time(intel: Path, xavier: Path) -> None:
-    assert read(Pressure(intel))["memory_full_us"] == 1000
-    found = summary(
-        Pressure(intel), [{"cpu_some_us": 50_000, "memory_some_us": 0, "memory_full_us": 0, "io_some_us": 0}]
-    )
-    assert found["cpu_some_share"] == pytest.approx(0.2)
-    assert found["io_some_share"] == 0
-
-
-def test_a_kernel_without_pressure_says_so(xavier: Path) -> None:
-    (xavier / "proc/pressure").mkdir(exist_ok=True)
-    assert Pressure(xavier).available() == f"no {xavier}/proc/pressure/cpu"
-
-
-# ── the container's limit ────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_the_limit_of_a_group_above_is_found(intel: Path) -> None:
-    assert read(Cgroup(intel)) == {"periods": 500, "throttled_periods": 20, "throttled_s": 0.8, "quota_cpus": 2.5}
-
-
-def test_version_1_in_a_container(xavier: Path) -> None:
-    assert read(Cgroup(xavier)) == {"periods": 900, "throttled_periods": 30, "throttled_s": 1.5, "quota_cpus": 1.5}
-
-
-def test_no_limit_is_told_as_none_and_throttles_nothing(orin: Path) -> None:
-    probe = Cgroup(orin)
-    assert read(probe) == {"periods": 0, "throttled_periods": 0, "throttled_s": 0.0, "quota_cpus": "none"}
-    assert summary(probe, [read(probe)])["quota_cpus"] == "none"
-
-
-def test_a_limit_set_while_it_runs_is_seen(orin: Path) -> None:
-    probe = Cgroup(orin)
-    write(orin, "/sys/fs/cgroup/user.slice/cpu.max", "50000 100000")
-    assert read(probe)["quota_cpus"] == 0.5
-
-
-def test_a_group_without_the_controller_is_unavailable_and_not_0(orin: Path) -> None:
-    write(orin, "/sys/fs/cgroup/user.slice/bench.scope/cpu.stat", "usage_usec 346000")
-    found = summary(Cgroup(orin), [read(Cgroup(orin))])
-    assert found["throttled_periods"].startswith("unavailable: ")
-    assert found["throttled_share"].startswith("unavailable: ")
-
 
 # ── heat ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -166,6 +49,24 @@ def test_a_sensor_that_answers_try_again_is_unavailable(orin: Path, monkeypatch:
     found = read(Thermal(orin))
     assert found["cv0-thermal"] == f"unavailable: {file}: Resource temporarily unavailable"
     assert found["cpu-thermal"] == 52.125
+
+
+def test_a_zone_keeps_its_own_trip_point_where_the_kernel_cools_it(orin: Path) -> None:
+    """Intel's platform sensors have passive trips too, of which user space is only told."""
+    zone = "/sys/class/thermal/thermal_zone1"
+    write(orin, f"{zone}/trip_point_0_type", "passive")
+    write(orin, f"{zone}/trip_point_0_temp", 45000)
+    for file, word, cools in (
+        ("policy", "step_wise", True),
+        ("policy", "user_space", False),
+        ("mode", "disabled", False),
+    ):
+        write(orin, f"{zone}/{file}", word)
+        probe = Thermal(orin)
+        found = summary(probe, [read(probe)])
+        assert found["passive_trip_c"] == (45.0 if cools else 99.0)
+        assert found["zones"]["gpu-thermal"].get("passive_trip_c") == (45.0 if cools else None)
+        assert found["zones"]["cpu-thermal"]["passive_trip_c"] == 99.0
 
 
 def test_zones_of_one_type_are_told_apart_and_the_chip_is_read(intel: Path) -> None:
@@ -227,6 +128,18 @@ def test_a_changed_mode_is_seen(orin: Path) -> None:
     before = read(probe)
     write(orin, "/var/lib/nvpmodel/status", "pmode:0000")
     assert summary(probe, [before, read(probe)])["power_mode"] == "2: MODE_30W, then 0: MAXN"
+
+
+def test_a_low_clock_of_the_gpu_is_set_against_the_latency_of_its_bursts(orin: Path) -> None:
+    def slowdown(*bursts: tuple[float, int]) -> object:
+        metered = [Metered({"gpu_mhz": mhz}, 0.2, Burst((ms * 1_000_000,) * 3)) for mhz, ms in bursts]
+        return Jetson(orin).summarise(metered)["gpu_low_clock_slowdown"]
+
+    assert slowdown(*[(1300.5, 10)] * 6, *[(612.0, 21)] * 4) == 2.1, "it was throttled"
+    assert slowdown(*[(1300.5, 10)] * 6, *[(306.0, 10)] * 4) == 1.0, "it was asleep when it was read"
+    assert slowdown(*[(1300.5, 10)] * 9, (306.0, 30)) == 1.0, "one burst may be slow for any reason"
+    assert slowdown((1300.5, 10)) == 1.0
+    assert str(Jetson(orin).summarise([])["gpu_low_clock_slowdown"]).startswith("unavailable: ")
 
 
 @pytest.mark.parametrize("status", ["", "fmode:quiet", "pmode:"])
