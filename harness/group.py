@@ -125,7 +125,11 @@ class _Part:
         meter = stack.enter_context(core_to_core.Meter(_processors(stations.values())))
         file = self.settings.known / core_to_core.FILE
         if meter.cpus:  # else the readings of an earlier process stay what they were
-            self.trace.cpus, self.trace.best_ns = meter.cpus, core_to_core.best_known(file, meter.cpus)
+            before = (
+                self.trace.best_ns if self.trace.cpus == meter.cpus else None
+            )  # which a full disk may not have kept
+            known = [ns for ns in (before, core_to_core.best_known(file, meter.cpus)) if ns is not None]
+            self.trace.cpus, self.trace.best_ns = meter.cpus, min(known, default=None)
         schedule.measure(
             stations,
             self.group.baseline,

@@ -384,6 +384,27 @@ def test_what_is_near_on_some_processors_makes_others_no_further(
         assert not works.speedup["compute"].mixed
 
 
+def test_the_best_reading_of_a_process_is_known_to_the_next_though_the_disk_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meters: list[core_to_core.Meter] = []
+
+    def read(self: core_to_core.Meter) -> int:
+        if self not in meters:
+            meters.append(self)
+        return (210, 450)[meters.index(self)]
+
+    monkeypatch.setattr(core_to_core, "learning", lambda file, cpus: nullcontext())
+    monkeypatch.setattr(core_to_core, "remember", lambda file, cpus, best_ns: None)
+    monkeypatch.setattr(core_to_core.Meter, "read", read)
+    monkeypatch.setattr(group, "_processors", lambda stations: [0, 1])
+    works = _carry_out(tmp_path, _plan(tmp_path, ["ort_cpu", _fake()], processes=2, wait=0))["works"]
+    said = works.conditions["core_to_core"]
+    assert isinstance(said, dict)
+    assert said["best_ns"] == 210
+    assert 0 < float(str(said["far_share"])) < 1
+
+
 def test_a_corrupt_file_costs_only_its_own_cells(tmp_path: Path) -> None:
     """The file is damaged after the plan was made: its cells fail, with what to do."""
     made = _plan(tmp_path, ["ort_cpu", _fake()])
