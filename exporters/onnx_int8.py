@@ -23,12 +23,12 @@ class OnnxInt8(Exporter):
     needs: ClassVar = {"onnx": "onnx", "onnxruntime": "onnxruntime"}
     options: ClassVar = {
         "method": "minmax", "percentile": 99.99, "per_channel": True, "activations": "uint8", "symmetric": False,
-        "reduce_range": False, "operators": [], "exclude": [],
+        "reduce_range": False, "quantize_bias": True, "operators": [], "exclude": [],
     }  # fmt: skip
     words: ClassVar = {"method": tuple(METHODS), "activations": tuple(TYPES)}
 
     def export(self, source: Artifact, want: Request, folder: Path) -> Export:
-        """Fold constants, infer shapes, watch the images, quantise. TensorRT needs `activations=int8 symmetric=true`."""
+        """Fold constants, infer shapes, watch the images, quantise. TensorRT needs what its runtimes ask for."""
         from onnxruntime import quantization as ort
 
         options = want.options
@@ -36,7 +36,11 @@ class OnnxInt8(Exporter):
         images = Feed(calibration_inputs(want), want.batch)
         file = folder / "model.onnx"
         source_file, inference = prepared(source, folder)
-        extra: dict[str, Any] = {"ActivationSymmetric": options["symmetric"], "CalibStridedMinMax": images.stride}
+        extra: dict[str, Any] = {
+            "ActivationSymmetric": options["symmetric"],
+            "CalibStridedMinMax": images.stride,
+            "QuantizeBias": options["quantize_bias"],
+        }
         if method == "Percentile":
             extra["CalibPercentile"] = options["percentile"]
         try:
