@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from exporters._onnx_constants import compute_constants
 from exporters._onnx_ir import let_go_of_weights, no_pairs_of_slices, restore_constants
+from exporters._onnx_model import too_large
 from harness.api import (
     TRACED_BATCH,
     Artifact,
@@ -79,7 +80,7 @@ def _write(file: Path, source: Artifact, want: Request) -> None:
             )
             restore_constants(program.model.graph)
             compute_constants(program.model.graph)
-            program.save(str(file), external_data=source.size_bytes > ONE_FILE_BYTES)
+            program.save(str(file), external_data=too_large(source.size_bytes))
             let_go_of_weights(program.model.graph, model)
         except Exception as error:
             raise ExportFailed(f"torch.onnx.export: {_why(error)}", "the trace is in the log") from error
@@ -102,7 +103,3 @@ def _why(error: BaseException) -> str:
         innermost = innermost.__cause__
     said = first_line(innermost)
     return said if innermost is error else f"{type(innermost).__name__}: {said}"
-
-
-ONE_FILE_BYTES = 1_900_000_000
-"""Over this a protobuf message (2 GiB at most) may not hold the weights: they go beside the graph."""

@@ -26,6 +26,7 @@ from harness.errors import (
     RunFailed,
     SourceInvalid,
     Unsupported,
+    did_you_mean,
 )
 from harness.model import (
     JSON,
@@ -49,7 +50,8 @@ __all__ = [
     "JSON", "TRACED_BATCH", "Artifact", "BackbenchError", "Clock", "Device", "Export", "ExportFailed", "Exporter",
     "Facts", "Format", "LayerTime", "MissingLibrary", "OpenFailed", "Precision", "ProfiledInference", "Request",
     "RunFailed", "Runtime", "Session", "Setup", "SourceInvalid", "TensorSpec", "Unsupported", "calibration_inputs",
-    "companion", "first_line", "load_timm", "nvidia", "onnx_export", "quiet_warnings", "usable_cpus", "vnni", "working",
+    "companion", "did_you_mean", "first_line", "load_timm", "nvidia", "onnx_export", "quiet_warnings", "usable_cpus", "vnni",
+    "working",
 ]  # fmt: skip
 
 
