@@ -264,6 +264,12 @@ def test_too_few_images_for_one_batch_are_told(make: Make) -> None:
     assert "--calib-images" in caught.value.hint
 
 
+def test_a_program_of_fixed_batch_says_so(make: Make) -> None:
+    artifact = make("torch_int8", "resnet", batch=2)
+    assert [spec.shape for spec in (*artifact.inputs, *artifact.outputs)] == [(2, 3, SIDE, SIDE), (2, 1000)]
+    assert artifact.details["batch"] == 2
+
+
 @pytest.mark.slow
 def test_pytorchs_int8_runs_in_int8_once_it_is_compiled(make: Make, folder: Path) -> None:
     artifact = make("torch_int8", "resnet")
