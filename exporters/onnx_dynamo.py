@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from exporters._onnx_constants import compute_constants
 from exporters._onnx_ir import let_go_of_weights, no_pairs_of_slices, restore_constants
 from exporters._onnx_model import too_large
+from exporters._onnx_opset import OPTION, asked
 from harness.api import (
     TRACED_BATCH,
     Artifact,
@@ -35,7 +36,8 @@ class OnnxDynamo(Exporter):
     target = "onnx"
     precisions = ("fp32",)
     needs: ClassVar = {"torch": "torch", "timm": "timm", "onnx": "onnx", "onnxscript": "onnxscript"}
-    uses = ("onnxruntime",)  # computes constants, and tries a dynamic batch
+    uses = ("onnxruntime", "onnx_ir")  # computes constants, and tries a dynamic batch; the graph that is worked on
+    options: ClassVar = OPTION
 
     def export(self, source: Artifact, want: Request, folder: Path) -> Export:
         """Capture the model with several images for a dynamic batch, else with the batch itself."""
@@ -43,7 +45,7 @@ class OnnxDynamo(Exporter):
         with _collector_resting():
             _write(file, source, want)
         gc.collect()  # the program refers to itself
-        return onnx_export(file, want.batch, source)
+        return onnx_export(file, want.batch, source, asked(want))  # below 18 it may make 18, and only log that
 
 
 @contextmanager
@@ -73,7 +75,7 @@ def _write(file: Path, source: Artifact, want: Request) -> None:
                 (torch.randn(shape),),
                 dynamo=True,
                 verbose=False,
-                opset_version=want.opset or OPSET,
+                opset_version=asked(want) or OPSET,
                 input_names=[source.inputs[0].name],
                 output_names=[spec.name for spec in source.outputs],
                 dynamic_shapes=({0: torch.export.Dim("batch")},) if dynamic else None,

@@ -29,6 +29,7 @@ class OnnxFp16(Exporter):
     target = "onnx"
     precisions = ("fp16",)
     reads: ClassVar = {"fp16": "fp32"}
+    keeps_batch = True
     needs: ClassVar = {"onnx": "onnx", "onnxruntime": "onnxruntime"}
     options: ClassVar = {"keep_io_types": True, "keep_in_fp32": list(KEPT_IN_FP32)}
 

@@ -21,7 +21,9 @@ class OnnxInt8(Exporter):
     precisions = ("int8",)
     reads: ClassVar = {"int8": "fp32"}
     calibrated = ("int8",)
+    keeps_batch = True
     needs: ClassVar = {"onnx": "onnx", "onnxruntime": "onnxruntime"}
+    uses = ("sympy",)  # without it shapes are inferred in another way
     options: ClassVar = {
         "method": "minmax", "percentile": 99.99, "per_channel": True, "activations": "uint8", "symmetric": False,
         "reduce_range": False, "quantize_bias": True, "operators": [], "exclude": [],

@@ -137,6 +137,31 @@ def test_nothing_is_left_in_the_working_folder(tmp_path: Path, monkeypatch: pyte
     assert {file.name for file in (tmp_path / "made").iterdir()} == {"model.onnx", "manifest.json"}
 
 
+# ── dynamic sides ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _tokens(path: Path, side: int) -> Artifact:
+    """Its sides are open in the file, and only one runs, as in many a transformer."""
+    nodes = [
+        helper.make_node("Reshape", ["y", "shape"], ["t"]), helper.make_node("ReduceMean", ["t", "axes"], ["z"], keepdims=0),
+    ]  # fmt: skip
+    return _net(
+        path, nodes, {"shape": np.array([-1, 64, side * side]), "axes": np.array([2])}, sides=("height", "width")
+    )
+
+
+@pytest.mark.parametrize(("side", "details"), [(224, {}), (64, {"asked_size": 64})])
+@pytest.mark.parametrize(("exporter", "precision"), [("onnx_fp16", "fp16"), ("onnx_int8", "int8")])
+def test_dynamic_sides_are_tried_with_the_size_that_is_measured(
+    exporter: str, precision: Any, side: int, details: Any, tmp_path: Path
+) -> None:
+    _tokens(tmp_path / "net.onnx", side)
+    source = _artifact(tmp_path / "net.onnx", details)
+    images = _images(tmp_path / "images", side=side)
+    made = nets.exported(exporter, source, tmp_path / "made", None, precision, images)
+    assert made.inputs[0].shape == ("batch", 3, "height", "width")
+
+
 # ── names that say nothing ────────────────────────────────────────────────────────────────────────────────────────
 
 
