@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from exporters._onnx_model import beside, too_large
 from harness.api import Artifact, ExportFailed, first_line
 
 if TYPE_CHECKING:
@@ -64,17 +68,39 @@ def prepared(source: Artifact, folder: Path) -> tuple[Path, str]:
     """
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    file = folder / "prepared.onnx"
+    given, file = str(Path(source.path).absolute()), folder.absolute() / "prepared.onnx"
+    large: dict[str, Any] = {}
+    if too_large(source.size_bytes):
+        large = {"save_as_external_data": True, "all_tensors_to_one_file": True, "external_data_location": beside(file)}
     try:
-        quant_pre_process(source.path, str(file))
+        with _working_in_a_folder_below(folder):  # where it fails, it leaves the whole model there
+            quant_pre_process(given, str(file), **large)
         return file, "symbolic"
     except Exception as error:  # noqa: BLE001 - whatever it is, the second way is tried, and is what counts
         log.warning("symbolic shape inference failed: %s", first_line(error))
+    remove(file)
     try:
-        quant_pre_process(source.path, str(file), skip_symbolic_shape=True)
+        quant_pre_process(given, str(file), skip_symbolic_shape=True, **large)
         return file, "onnx"
     except Exception as error:
         raise ExportFailed(f"onnxruntime cannot prepare the graph: {first_line(error)}", "see the log") from error
+
+
+def remove(file: Path) -> None:
+    """Delete an ONNX file and its weights; what is not there may be missing."""
+    file.unlink(missing_ok=True)
+    file.with_name(beside(file)).unlink(missing_ok=True)
+
+
+@contextmanager
+def _working_in_a_folder_below(folder: Path) -> Iterator[None]:
+    before = Path.cwd()
+    with tempfile.TemporaryDirectory(dir=folder) as working:
+        os.chdir(working)
+        try:
+            yield
+        finally:
+            os.chdir(before)
 
 
 def operators(file: Path) -> list[str]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from harness.api import JSON, ExportFailed, Precision, Request, RunFailed, TensorSpec, Unsupported, nvidia
+from harness.api import JSON, ExportFailed, Precision, Request, RunFailed, Unsupported, nvidia
 
 _FLAGS: Mapping[Precision, str] = {"fp16": "BuilderFlag.FP16", "bf16": "BuilderFlag.BF16", "int8": "BuilderFlag.INT8"}
 """What a weakly typed network (TensorRT 8) needs, or it would run a typed graph's layers in fp32."""
@@ -31,7 +31,8 @@ def parse(
     lines = "".join(f"\n  - {_told(problem, file)}" for problem in problems)
     lacking = all("UNSUPPORTED" in str(problem.code()) for problem in problems)
     kind = Unsupported if lacking else ExportFailed
-    hint = "take another opset or a newer TensorRT, or measure it by ort_cuda" if lacking else "export the model again"
+    older = "take an older opset (-o onnx_dynamo.opset=17) or a newer TensorRT, or measure it by ort_cuda"
+    hint = older if lacking else "export the model again"
     raise kind(f"TensorRT {trt.__version__} does not take {len(problems)} nodes of {file.name}:{lines}", hint)
 
 
@@ -203,10 +204,3 @@ def timing_cache(
         yield {"used": used, "bytes_before": len(known), "refused": not attached}
         if used:
             nvidia.replace_file(file, cache.serialize())
-
-
-def fixed(specs: Sequence[TensorSpec], batch: int | None) -> tuple[TensorSpec, ...]:
-    """The specs with that batch; as they are for None."""
-    if batch is None:
-        return tuple(specs)
-    return tuple(TensorSpec(spec.name, (batch, *spec.shape[1:]), spec.dtype) for spec in specs)

@@ -10,6 +10,8 @@ from typing import Any, ClassVar
 
 from exporters._onnx_constants import compute_constants
 from exporters._onnx_ir import let_go_of_weights, no_pairs_of_slices, restore_constants
+from exporters._onnx_model import too_large
+from exporters._onnx_opset import OPTION, asked
 from harness.api import (
     TRACED_BATCH,
     Artifact,
@@ -34,7 +36,8 @@ class OnnxDynamo(Exporter):
     target = "onnx"
     precisions = ("fp32",)
     needs: ClassVar = {"torch": "torch", "timm": "timm", "onnx": "onnx", "onnxscript": "onnxscript"}
-    uses = ("onnxruntime",)  # computes constants, and tries a dynamic batch
+    uses = ("onnxruntime", "onnx_ir")  # computes constants, and tries a dynamic batch; the graph that is worked on
+    options: ClassVar = OPTION
 
     def export(self, source: Artifact, want: Request, folder: Path) -> Export:
         """Capture the model with several images for a dynamic batch, else with the batch itself."""
@@ -42,7 +45,7 @@ class OnnxDynamo(Exporter):
         with _collector_resting():
             _write(file, source, want)
         gc.collect()  # the program refers to itself
-        return onnx_export(file, want.batch, source)
+        return onnx_export(file, want.batch, source, asked(want))  # below 18 it may make 18, and only log that
 
 
 @contextmanager
@@ -72,14 +75,14 @@ def _write(file: Path, source: Artifact, want: Request) -> None:
                 (torch.randn(shape),),
                 dynamo=True,
                 verbose=False,
-                opset_version=want.opset or OPSET,
+                opset_version=asked(want) or OPSET,
                 input_names=[source.inputs[0].name],
                 output_names=[spec.name for spec in source.outputs],
                 dynamic_shapes=({0: torch.export.Dim("batch")},) if dynamic else None,
             )
             restore_constants(program.model.graph)
             compute_constants(program.model.graph)
-            program.save(str(file), external_data=source.size_bytes > ONE_FILE_BYTES)
+            program.save(str(file), external_data=too_large(source.size_bytes))
             let_go_of_weights(program.model.graph, model)
         except Exception as error:
             raise ExportFailed(f"torch.onnx.export: {_why(error)}", "the trace is in the log") from error
@@ -102,7 +105,3 @@ def _why(error: BaseException) -> str:
         innermost = innermost.__cause__
     said = first_line(innermost)
     return said if innermost is error else f"{type(innermost).__name__}: {said}"
-
-
-ONE_FILE_BYTES = 1_900_000_000
-"""Over this a protobuf message (2 GiB at most) may not hold the weights: they go beside the graph."""

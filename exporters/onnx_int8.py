@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-from exporters._onnx_quantise import Feed, culprit, operators, prepared
+from exporters._onnx_model import refuse_unknown_nodes, refuse_unknown_operators, too_large
+from exporters._onnx_quantise import Feed, culprit, operators, prepared, remove
 from harness.api import Artifact, Export, Exporter, ExportFailed, Request, calibration_inputs, first_line, onnx_export
 
 METHODS = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile", "distribution": "Distribution"}
@@ -20,15 +21,17 @@ class OnnxInt8(Exporter):
     precisions = ("int8",)
     reads: ClassVar = {"int8": "fp32"}
     calibrated = ("int8",)
+    keeps_batch = True
     needs: ClassVar = {"onnx": "onnx", "onnxruntime": "onnxruntime"}
+    uses = ("sympy",)  # without it shapes are inferred in another way
     options: ClassVar = {
         "method": "minmax", "percentile": 99.99, "per_channel": True, "activations": "uint8", "symmetric": False,
-        "reduce_range": False, "operators": [], "exclude": [],
+        "reduce_range": False, "quantize_bias": True, "operators": [], "exclude": [],
     }  # fmt: skip
     words: ClassVar = {"method": tuple(METHODS), "activations": tuple(TYPES)}
 
     def export(self, source: Artifact, want: Request, folder: Path) -> Export:
-        """Fold constants, infer shapes, watch the images, quantise. TensorRT needs `activations=int8 symmetric=true`."""
+        """Fold constants, infer shapes, watch the images, quantise. TensorRT needs what its runtimes ask for."""
         from onnxruntime import quantization as ort
 
         options = want.options
@@ -36,7 +39,13 @@ class OnnxInt8(Exporter):
         images = Feed(calibration_inputs(want), want.batch)
         file = folder / "model.onnx"
         source_file, inference = prepared(source, folder)
-        extra: dict[str, Any] = {"ActivationSymmetric": options["symmetric"], "CalibStridedMinMax": images.stride}
+        chosen, left = _names(options["operators"]), _names(options["exclude"])
+        _refuse_unknown(source_file, chosen, left)
+        extra: dict[str, Any] = {
+            "ActivationSymmetric": options["symmetric"],
+            "CalibStridedMinMax": images.stride,
+            "QuantizeBias": options["quantize_bias"],
+        }
         if method == "Percentile":
             extra["CalibPercentile"] = options["percentile"]
         try:
@@ -44,8 +53,9 @@ class OnnxInt8(Exporter):
                 str(source_file),
                 str(file),
                 images,
-                op_types_to_quantize=_names(options["operators"]) or operators(source_file),
-                nodes_to_exclude=_names(options["exclude"]),
+                op_types_to_quantize=chosen or operators(source_file),
+                nodes_to_exclude=left,
+                use_external_data_format=too_large(source.size_bytes),
                 per_channel=options["per_channel"],
                 reduce_range=options["reduce_range"],
                 activation_type=getattr(ort.QuantType, TYPES[str(options["activations"])]),
@@ -58,12 +68,21 @@ class OnnxInt8(Exporter):
             where = f" at node {node.name!r} ({node.op_type})" if node else ""
             hint = f"leave it in fp32: -o 'onnx_int8.exclude=[\"{node.name}\"]'" if node else "see the log"
             raise ExportFailed(f"onnxruntime's quantiser failed{where}: {first_line(error)}", hint) from error
-        source_file.unlink()
+        remove(source_file)
         return _checked(onnx_export(file, want.batch, source), file, inference, 7 if options["reduce_range"] else 8)
 
 
 def _names(given: Any) -> list[str]:
-    return [given] if isinstance(given, str) else list(given)
+    return [given] if isinstance(given, str) else list(map(str, given))
+
+
+def _refuse_unknown(file: Path, chosen: list[str], left: list[str]) -> None:
+    """Raise `ExportFailed` for a name that says nothing of this graph: the quantiser would ignore it in silence."""
+    import onnx
+
+    model = onnx.load(str(file), load_external_data=False)
+    refuse_unknown_operators("operators", chosen, model)
+    refuse_unknown_nodes("exclude", left, model)
 
 
 def _checked(export: Export, file: Path, inference: str, weight_bits: int) -> Export:

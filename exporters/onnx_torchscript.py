@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
+from exporters._onnx_opset import OPTION, asked
 from harness.api import (
     TRACED_BATCH,
     Artifact,
@@ -31,6 +32,7 @@ class OnnxTorchScript(Exporter):
     needs: ClassVar = {"torch": "torch", "timm": "timm", "onnx": "onnx"}
     uses = ("onnxruntime",)  # tries a dynamic batch
     rank = 1
+    options: ClassVar = OPTION
 
     def export(self, source: Artifact, want: Request, folder: Path) -> Export:
         """Trace one inference, of several images for a dynamic batch."""
@@ -49,7 +51,7 @@ class OnnxTorchScript(Exporter):
                     (torch.randn(shape),),
                     str(file),
                     dynamo=False,
-                    opset_version=min(want.opset or OPSET, OPSET),
+                    opset_version=min(asked(want) or OPSET, OPSET),
                     input_names=[source.inputs[0].name],
                     output_names=names,
                     dynamic_axes=axes if want.batch is None else None,
@@ -58,4 +60,4 @@ class OnnxTorchScript(Exporter):
                 raise ExportFailed(
                     f"torch.onnx.export (TorchScript): {first_line(error)}", "the trace is in the log"
                 ) from error
-        return onnx_export(file, want.batch, source)
+        return onnx_export(file, want.batch, source, asked(want))

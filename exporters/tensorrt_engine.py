@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from exporters._tensorrt import build, configure, fixed, parse, timing_cache
+from exporters._specs import fixed
+from exporters._tensorrt import build, configure, parse, timing_cache
 from harness.api import JSON, Artifact, Export, Exporter, ExportFailed, Request, RunFailed, nvidia
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
+from exporters._specs import fixed
 from harness.api import (
     Artifact,
     Export,
@@ -73,7 +74,8 @@ class TorchInt8(Exporter):
             "name": source.details.get("name", ""),
             "quantized_tensors": count,
         }
-        return Export("model.pt2", "int8", source.inputs, source.outputs, details)
+        takes, gives = (fixed(specs, want.batch) for specs in (source.inputs, source.outputs))
+        return Export("model.pt2", "int8", takes, gives, details)
 
 
 def _count(module: Any) -> int:

@@ -26,6 +26,7 @@ from harness.errors import (
     RunFailed,
     SourceInvalid,
     Unsupported,
+    did_you_mean,
 )
 from harness.model import (
     JSON,
@@ -49,7 +50,8 @@ __all__ = [
     "JSON", "TRACED_BATCH", "Artifact", "BackbenchError", "Clock", "Device", "Export", "ExportFailed", "Exporter",
     "Facts", "Format", "LayerTime", "MissingLibrary", "OpenFailed", "Precision", "ProfiledInference", "Request",
     "RunFailed", "Runtime", "Session", "Setup", "SourceInvalid", "TensorSpec", "Unsupported", "calibration_inputs",
-    "companion", "first_line", "load_timm", "nvidia", "onnx_export", "quiet_warnings", "usable_cpus", "vnni", "working",
+    "companion", "did_you_mean", "first_line", "load_timm", "nvidia", "onnx_export", "quiet_warnings", "usable_cpus", "vnni",
+    "working",
 ]  # fmt: skip
 
 
@@ -70,6 +72,8 @@ class Exporter(ABC):
     """False: what it makes belongs to this device and these library versions, and is cached so."""
     dynamic_batch: ClassVar[bool] = True
     """Whether it can make an artifact that takes any batch size (it is then asked for that first)."""
+    keeps_batch: ClassVar[bool] = False
+    """Whether what it makes takes the batches that its source takes, whatever is asked for: it is then asked once."""
     calibrated: ClassVar[tuple[Precision, ...]] = ()
     """Precisions for which it watches images: `want.calibration` then holds them (`calibration_inputs` reads them)."""
     independent: ClassVar[Mapping[str, JSON]] = {}
@@ -261,14 +265,15 @@ TRACED_BATCH = 3
 """Images to trace with where a batch of any size is wanted: 0 and 1 are taken for constants, and `onnx_export` tries 1."""
 
 
-def onnx_export(file: Path, batch: int | None, source: Artifact) -> Export:
+def onnx_export(file: Path, batch: int | None, source: Artifact, opset: int | None = None) -> Export:
     """What an exporter hands back for the ONNX file it wrote: checked, specs read, a dynamic batch (None) tried out.
 
-    It is tried with one image, so that a graph traced with one would prove nothing. Raises `ExportFailed`.
+    It is tried with one image, so that a graph traced with one would prove nothing. Raises `ExportFailed`, for a later
+    opset than `opset` too.
     """
     from harness.onnx_file import exported
 
-    return exported(file, batch, source)
+    return exported(file, batch, source, opset)
 
 
 def first_line(error: BaseException) -> str:

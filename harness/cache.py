@@ -102,7 +102,10 @@ class Cache:
         raise failure
 
     def _make(self, entry: Path, recipe: Recipe, format_: Format, make: Callable[[Path], Export]) -> Artifact:
-        beside = entry.with_name(f"{entry.name[:16]}.{uuid.uuid4().hex[:8]}.part")
+        begun = f"{entry.name[:16]}."
+        for left in entry.parent.glob(f"{begun}*.part"):  # by one that was killed: the lock of this recipe is ours
+            shutil.rmtree(left, ignore_errors=True)
+        beside = entry.with_name(f"{begun}{uuid.uuid4().hex[:8]}.part")
         beside.mkdir()
         begin = time.perf_counter()
         try:

@@ -159,7 +159,7 @@ def of_memory(message: str) -> bool:
 
 _MEMORY = re.compile(
     r"MemoryError|bad_alloc|can't allocate memory|cannot allocate memory|out of memory|std::length_error|"
-    r"Failed to allocate (\d+ bytes of )?memory",
+    r"Failed to allocate (\d+ bytes of )?memory|unable to allocate|not enough memory|bad allocation",
     re.IGNORECASE,
 )
 

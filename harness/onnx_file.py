@@ -17,6 +17,10 @@ from harness.model import Artifact, Export, Precision, TensorSpec
 _TRIED = 1
 """The batch that is hardest for a graph: `torch.export` assumes that it is 2 or more, a number that an exporter has frozen is
 `api.TRACED_BATCH`, and a frozen tensor would make this batch that one. It needs the least memory and time, too."""
+ASKED_SIZE = "asked_size"
+"""Where an artifact's details keep the input size that a plan gives to a file which leaves it open; 0 for none."""
+_SIZE = 224
+"""What it is tried with where none is given, as in `reference.generated`."""
 
 
 def inspect(path: Path) -> Export:
@@ -177,10 +181,11 @@ def describe(model: Any) -> dict[str, Any]:
     return {"opset": opset, "nodes": len(model.graph.node), "producer": model.producer_name}
 
 
-def exported(file: Path, batch: int | None, source: Artifact) -> Export:
+def exported(file: Path, batch: int | None, source: Artifact, opset: int | None) -> Export:
     """What an exporter hands back for an ONNX file that it has just written: checked, and its dynamic batch tried.
 
-    Raises `ExportFailed` where the file is not valid, or claims a dynamic batch that does not run.
+    Raises `ExportFailed` where the file is not valid, has a later opset than `opset`, or claims a dynamic batch that does
+    not run.
     """
     import onnx
 
@@ -190,13 +195,18 @@ def exported(file: Path, batch: int | None, source: Artifact) -> Export:
     except Exception as error:
         raise ExportFailed(f"the exported file is not valid ONNX: {first_line(error)}", "see the log") from error
     inputs, outputs = specs(model)
+    described = describe(model)
+    if opset is not None and described["opset"] > opset:
+        raise ExportFailed(
+            f"the exporter made opset {described['opset']}, and {opset} is asked for", "an older exporter is tried next"
+        )
     if batch is None:
-        _try_a_batch(file, inputs, outputs)
+        _try_a_batch(file, inputs, outputs, source)
         inputs, outputs = (tuple(_with_batch(spec) for spec in group) for group in (inputs, outputs))
     details = {
         "batch": "dynamic" if batch is None else batch,
         "name": source.details.get("name", ""),
-        **describe(model),
+        **described,
     }
     return Export(file.name, precision(model), inputs, outputs, details)
 
@@ -205,7 +215,7 @@ def _with_batch(spec: TensorSpec) -> TensorSpec:
     return TensorSpec(spec.name, ("batch", *spec.shape[1:]), spec.dtype)
 
 
-def _try_a_batch(file: Path, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> None:
+def _try_a_batch(file: Path, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...], source: Artifact) -> None:
     """A graph may have a symbolic batch and a reshape to the traced one: only running it tells."""
     if not all(spec.dynamic_batch for spec in inputs):
         raise ExportFailed("the exporter fixed the batch that should be dynamic", "a fixed batch is tried next")
@@ -220,7 +230,7 @@ def _try_a_batch(file: Path, inputs: tuple[TensorSpec, ...], outputs: tuple[Tens
     options.enable_cpu_mem_arena = options.enable_mem_pattern = False  # all for one run: least memory
     try:
         session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-        feed = {spec.name: np.zeros((_TRIED, *_sizes(spec)), spec.dtype) for spec in inputs}
+        feed = {spec.name: np.zeros((_TRIED, *_sizes(spec, source)), spec.dtype) for spec in inputs}
         for spec, result in zip(outputs, session.run(None, feed), strict=True):
             if result.shape[:1] != (_TRIED,):
                 raise ExportFailed(f"output {spec.name} has shape {result.shape} for a batch of {_TRIED}", "")
@@ -232,8 +242,14 @@ def _try_a_batch(file: Path, inputs: tuple[TensorSpec, ...], outputs: tuple[Tens
         ) from error
 
 
-def _sizes(spec: TensorSpec) -> list[int]:
-    return [n if isinstance(n, int) else 1 for n in spec.shape[1:]]
+def _sizes(spec: TensorSpec, source: Artifact) -> list[int]:
+    """An input's dimensions after the batch; one that the file leaves open as the source has it, or as the plan asks."""
+    given = source.details.get(ASKED_SIZE)
+    size = given if isinstance(given, int) and given else _SIZE
+    known = next((one.shape[1:] for one in source.inputs if one.name == spec.name), ())
+    if len(known) != len(spec.shape[1:]):
+        known = spec.shape[1:]
+    return [next((n for n in pair if isinstance(n, int)), size) for pair in zip(spec.shape[1:], known, strict=True)]
 
 
 def _digest(files: list[Path]) -> str:

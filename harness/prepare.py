@@ -24,6 +24,7 @@ from harness.errors import (
 from harness.launch import Asked, Start, Worker
 from harness.memo import source_digest
 from harness.model import JSON, Artifact, Attempt, Backbone, Calibration, Cell, Export, Precision, Recipe, Request
+from harness.onnx_file import ASKED_SIZE
 from harness.ready import Prepared, Ready
 
 REFERENCE_INPUTS = 8
@@ -210,9 +211,11 @@ class Line:
         export = codec.decode(Export, worker().ask("inspect", EXPORT_TIMEOUT_S, path=str(path)))
         digest, size = str(export.details["digest"]), export.details["size_bytes"]
         assert isinstance(size, int)
+        left_open = any(isinstance(n, str) for spec in export.inputs for n in spec.shape[1:])
+        asked: Mapping[str, JSON] = {ASKED_SIZE: self.backbone.input_size} if left_open else {}
         return Artifact(
             "onnx", str(path), export.precision, export.inputs, export.outputs, digest, size, Recipe("file", digest), 0.0,
-            export.details,
+            {**export.details, **asked},
         )  # fmt: skip
 
     def chain(self, cell: Cell, source: Artifact, reference: Artifact) -> Ready:
@@ -269,10 +272,7 @@ class Line:
         errors: list[BackbenchError] = []
         for name in step.exporters:
             exporter = registry.exporter_class(name)
-            batches: list[int | None] = [cell.batch] if static or not exporter.dynamic_batch else [None, cell.batch]
-            if any(spec.shape and isinstance(spec.shape[0], int) for spec in source.inputs) and source.format != "timm":
-                batches = [cell.batch]  # the source is static already
-            for batch in batches:
+            for batch in route.batches(exporter, source, cell.batch, static):
                 options = {**exporter.options, **cell.exports.get(name, {})}
                 watched = images if step.makes in exporter.calibrated else None
                 want = Request(step.makes, batch, opset, cell.device, options, build, watched)

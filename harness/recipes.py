@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from harness import calibration_images, codec, installed, registry
 from harness.memo import source_digest
 from harness.model import JSON, Artifact, Recipe, Request
+from harness.onnx_file import ASKED_SIZE
 
 
 def recipe_of(name: str, source: Artifact, want: Request, belongs_to: Mapping[str, JSON]) -> Recipe:
@@ -19,6 +20,8 @@ def recipe_of(name: str, source: Artifact, want: Request, belongs_to: Mapping[st
     if not want.build:  # the first is what a plan without builds has
         options.pop("build")
     options |= watched(want)  # where the images lie is no part of the recipe
+    if asked := source.details.get(ASKED_SIZE):  # what does not run in one size may in another
+        options[ASKED_SIZE] = asked
     if exporter.portable:
         options.pop("device")
     else:

@@ -106,12 +106,20 @@ def _onnx(artifact: Artifact, inputs: Mapping[str, Any]) -> tuple[dict[str, Any]
         index = [(start + j) % count for j in range(batch)]
         feed = {name: np.ascontiguousarray(array[index]) for name, array in inputs.items()}
         try:
-            rows.append(session.run(names, feed))
+            row = session.run(names, feed)
         except Exception as error:
             shapes = ", ".join(f"{name} {array.shape}" for name, array in feed.items())
             raise SourceInvalid(
                 f"{artifact.path} does not run on {shapes}: {first_line(error)}", "give the size it takes: --input-size"
             ) from error
+        for name, result in zip(names, row, strict=True):
+            if result.shape[:1] != (batch,):
+                raise SourceInvalid(
+                    f"output {name!r} of {artifact.path} has shape {result.shape} for a batch of {batch}: outputs of single "
+                    "images cannot be told apart",
+                    "export it again with the batch as the first dimension of every output",
+                )
+        rows.append(row)
     arrays = [np.concatenate([row[i] for row in rows])[:count] for i in range(len(names))]
     made_with = f"onnxruntime {importlib.metadata.version('onnxruntime')}, graph optimisations off, CPU"
     return dict(zip(names, arrays, strict=True)), made_with

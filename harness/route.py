@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from harness.api import Exporter, Runtime
 from harness.errors import Unsupported
-from harness.model import Format, Precision
+from harness.model import Artifact, Format, Precision
 
 
 @dataclass(frozen=True)
@@ -90,3 +90,12 @@ def _edges(exporters: Mapping[str, type[Exporter]], node: _Node) -> Mapping[_Nod
             if exporter.reads.get(made, made) == node.precision:
                 edges.setdefault(_Node(exporter.target, made), []).append(name)
     return {target: tuple(names) for target, names in edges.items()}
+
+
+def batches(exporter: type[Exporter], source: Artifact, batch: int, static: bool) -> Sequence[int | None]:
+    """The batches that an exporter is asked for in turn; None is any."""
+    if source.format != "timm" and any(spec.shape and isinstance(spec.shape[0], int) for spec in source.inputs):
+        return (batch,)  # the source is static already
+    if exporter.keeps_batch:
+        return (None,)
+    return (batch,) if static or not exporter.dynamic_batch else (None, batch)

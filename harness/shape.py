@@ -20,6 +20,8 @@ STEADY = 1.10
 SPIKE = 2.0
 """A sample above this multiple of the median burst is a spike."""
 _LEAST = 8
+_MOST = 1000
+"""Points that a line or a step is sought among: that takes the square of them in time, and for the line in memory."""
 _EXPLAINS = 0.5
 """A model explains a run where it leaves less than this share of what a constant leaves."""
 
@@ -63,11 +65,22 @@ def _drift(logs: Floats) -> tuple[float, float]:
     """Theil and Sen's line: its change from end to end, and the sum of what it leaves."""
     import numpy as np
 
-    x = np.arange(len(logs))
-    i, j = np.triu_indices(len(logs), 1)
-    slope = float(np.median((logs[j] - logs[i]) / (j - i)))
-    left = logs - slope * x
+    every = np.arange(len(logs))
+    x, y = (_thinned(values) for values in (every, logs))
+    i, j = np.triu_indices(len(x), 1)
+    slope = float(np.median((y[j] - y[i]) / (x[j] - x[i])))
+    left = logs - slope * every
     return slope * (len(logs) - 1), float(np.abs(left - np.median(left)).sum())
+
+
+def _thinned(values: Any) -> Any:
+    """The medians of consecutive blocks of equal length; up to `_MOST` values as they are."""
+    import numpy as np
+
+    length = -(-len(values) // _MOST)
+    if length == 1:
+        return values
+    return np.array([np.median(block) for block in np.array_split(values, len(values) // length)])
 
 
 def _step(logs: Floats) -> tuple[float, float]:
@@ -75,7 +88,7 @@ def _step(logs: Floats) -> tuple[float, float]:
     import numpy as np
 
     best = (0.0, math.inf)
-    for at in range(3, len(logs) - 2):
+    for at in range(3, len(logs) - 2, -(-len(logs) // _MOST)):
         before, after = np.median(logs[:at]), np.median(logs[at:])
         left = float(np.abs(logs[:at] - before).sum() + np.abs(logs[at:] - after).sum())
         if left < best[1]:

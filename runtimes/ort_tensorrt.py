@@ -23,8 +23,8 @@ class OrtTensorRt(Runtime):
     accepts = ("onnx",)
     precisions: ClassVar = {"cuda": ("fp32", "tf32", "fp16", "int8")}
     refuses: ClassVar = {"cuda": {"bf16": "no exporter makes an ONNX file in bf16"}}
-    # TensorRT takes no zero points: weights and activations in symmetric int8.
-    asks: ClassVar = {"onnx_int8": {"activations": "int8", "symmetric": True}}
+    # TensorRT takes no zero points, and no int32: weights and activations in symmetric int8, biases as they are.
+    asks: ClassVar = {"onnx_int8": {"activations": "int8", "symmetric": True, "quantize_bias": False}}
     casts: ClassVar = {"tf32": "fp32"}
     needs: ClassVar = NEEDS
     independent: ClassVar = {"engine_cache": False, "timing_cache": False}

@@ -22,8 +22,8 @@ class Trtexec(Runtime):
     accepts = ("onnx",)
     precisions: ClassVar = {"cuda": ("fp32", "tf32", "fp16", "bf16", "int8"), "dla": ("fp16",)}
     refuses: ClassVar = {"dla": NOT_ON_DLA}
-    # TensorRT takes no zero points: weights and activations in symmetric int8.
-    asks: ClassVar = {"onnx_int8": {"activations": "int8", "symmetric": True}}
+    # TensorRT takes no zero points, and no int32: weights and activations in symmetric int8, biases as they are.
+    asks: ClassVar = {"onnx_int8": {"activations": "int8", "symmetric": True, "quantize_bias": False}}
     casts: ClassVar = {"tf32": "fp32"}
     # `duration_s`: how long trtexec measures each time that its samples are used up. `keep_engine`: take the engine that was
     # built here for the same file and options.

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from harness import cache
@@ -74,16 +78,46 @@ def test_a_failed_export_is_kept_and_leaves_nothing_half_made(tmp_path: Path) ->
     assert not list(tmp_path.rglob("*.part"))
 
 
-def test_memory_that_ran_out_is_not_kept_as_the_exporters_failure(tmp_path: Path) -> None:
+def _by_numpy() -> str:
+    with pytest.raises(MemoryError) as caught:
+        np.empty(1 << 50)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "torch.onnx.export: DefaultCPUAllocator: can't allocate memory",
+        "DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes",
+        "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : bad allocation",
+        _by_numpy(),
+    ],
+)
+def test_memory_that_ran_out_is_not_kept_as_the_exporters_failure(said: str, tmp_path: Path) -> None:
     """The next time there may be more of it, or fewer exports beside it."""
 
     def fail(folder: Path) -> Export:
-        raise ExportFailed("torch.onnx.export: DefaultCPUAllocator: can't allocate memory")
+        raise ExportFailed(said)
 
     kept = cache.Cache(tmp_path)
-    with pytest.raises(ExportFailed, match="allocate"):
+    with pytest.raises(ExportFailed, match=re.escape(said)):
         kept.get_or_make(RECIPE, "bin", fail)
     assert kept.get_or_make(RECIPE, "bin", _writer()).size_bytes == 7
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    make = (
+        "import os, signal, sys; from pathlib import Path; from harness import cache; from tests.test_cache import RECIPE\n"
+        "def make(folder):\n"
+        "    (folder / 'model.bin').write_bytes(b'half'); os.kill(os.getpid(), signal.SIGTERM)\n"
+        "cache.Cache(Path(sys.argv[1])).get_or_make(RECIPE, 'bin', make)"
+    )
+    subprocess.run([sys.executable, "-c", make, str(tmp_path)], check=False)
+    kept = cache.Cache(tmp_path)
+    folder = kept.entry(RECIPE).parent
+    assert len(list(folder.glob("*.part"))) == 1
+    kept.get_or_make(RECIPE, "bin", _writer())
+    assert list(folder.glob("*.part")) == []
 
 
 def test_a_failure_that_was_half_written_is_set_aside(tmp_path: Path) -> None:

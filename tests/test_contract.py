@@ -39,7 +39,8 @@ def test_an_exporter_declares_what_the_route_reads(name: str) -> None:
     assert exporter.target
     assert exporter.precisions and set(exporter.precisions) <= set(PRECISIONS)
     assert set(exporter.reads) <= set(exporter.precisions)
-    assert isinstance(exporter.portable, bool) and isinstance(exporter.dynamic_batch, bool)
+    for said in (exporter.portable, exporter.dynamic_batch, exporter.keeps_batch):
+        assert isinstance(said, bool)
     _common(exporter)
 
 

@@ -268,17 +268,25 @@ def _fixed_reshape(batch: int | str) -> Any:
 
 def test_an_exported_dynamic_batch_is_tried_out(tmp_path: Path) -> None:
     source = making.artifact(tmp_path)
-    good = onnx_file.exported(_write(_model(batch="N"), tmp_path / "good.onnx"), None, source)
+    good = onnx_file.exported(_write(_model(batch="N"), tmp_path / "good.onnx"), None, source, None)
     assert (good.inputs[0].shape, good.outputs[0].shape) == (("batch", 4), ("batch", 3))
     assert good.details["batch"] == "dynamic"
     with pytest.raises(ExportFailed, match="the dynamic batch does not run"):
-        onnx_file.exported(_write(_fixed_reshape("N"), tmp_path / "traced.onnx"), None, source)
+        onnx_file.exported(_write(_fixed_reshape("N"), tmp_path / "traced.onnx"), None, source, None)
     with pytest.raises(ExportFailed, match="fixed the batch"):
-        onnx_file.exported(_write(_model(batch=2), tmp_path / "fixed.onnx"), None, source)
+        onnx_file.exported(_write(_model(batch=2), tmp_path / "fixed.onnx"), None, source, None)
+
+
+def test_a_later_opset_than_the_one_asked_for_is_refused(tmp_path: Path) -> None:
+    """torch's newer exporter makes 18 where 17 is asked for, and only logs it."""
+    file, source = _write(_model(opset=18), tmp_path / "net.onnx"), making.artifact(tmp_path)
+    assert onnx_file.exported(file, None, source, 18).details["opset"] == 18
+    with pytest.raises(ExportFailed, match="made opset 18, and 17 is asked for"):
+        onnx_file.exported(file, None, source, 17)
 
 
 def test_an_exported_static_batch_stays_static(tmp_path: Path) -> None:
-    made = onnx_file.exported(_write(_model(batch=2), tmp_path / "net.onnx"), 2, making.artifact(tmp_path))
+    made = onnx_file.exported(_write(_model(batch=2), tmp_path / "net.onnx"), 2, making.artifact(tmp_path), None)
     assert made.inputs[0].shape == (2, 4)
     assert made.details["batch"] == 2
 
@@ -287,7 +295,7 @@ def test_an_invalid_export_is_refused(tmp_path: Path) -> None:
     model = _model()
     model.graph.node[0].op_type = "NoSuchOperator"
     with pytest.raises(ExportFailed, match=r"not valid ONNX: .*NoSuchOperator"):
-        onnx_file.exported(_write(model, tmp_path / "net.onnx"), 1, making.artifact(tmp_path))
+        onnx_file.exported(_write(model, tmp_path / "net.onnx"), 1, making.artifact(tmp_path), None)
 
 
 def test_the_first_telling_line_of_an_error_is_kept() -> None:

@@ -165,6 +165,21 @@ def test_a_file_that_onnxruntime_cannot_load_is_named(tmp_path: Path) -> None:
         reference.make(broken, Backbone("net", path=broken.path), tmp_path, 2)
 
 
+@pytest.mark.parametrize(
+    ("nodes", "shape"),
+    [
+        ([("Transpose", "input", "output")], r"\(8, 8, 3, 1\)"),
+        ([("ReduceMax", "input", "peak"), ("Squeeze", "peak", "output")], r"\(\)"),
+    ],
+    ids=["another axis first", "a single number"],
+)
+def test_an_output_whose_first_axis_is_not_the_batch_is_named(nodes: Nodes, shape: str, tmp_path: Path) -> None:
+    source = _onnx(tmp_path, nodes, (1, 3, 8, 8))
+    with pytest.raises(SourceInvalid, match=f"output 'output' of .* has shape {shape} for a batch of 1") as caught:
+        reference.make(source, Backbone("net", path=source.path), tmp_path, 4)
+    assert "first dimension" in caught.value.hint
+
+
 def test_a_size_that_the_file_cannot_take_is_named(tmp_path: Path) -> None:
     """Its sides say any size, and inside it needs 8."""
     source = _onnx(tmp_path, [("Reshape", "input sides", "output")], ("batch", 3, "height", "width"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import tracemalloc
 from collections.abc import Callable
 
 import pytest
@@ -57,6 +58,26 @@ def test_spikes_are_counted_and_do_not_make_a_run_unsteady() -> None:
     found = _run(lambda _: 1.0, spikes=0.02)
     assert found.kind == "steady"
     assert 0.005 < found.spikes < 0.05
+
+
+@pytest.mark.parametrize(
+    ("level", "kind", "change"),
+    [
+        (lambda n: 1 + 0.4 * n / 5999, "drift", 1.4),
+        (lambda n: 1.6 if n >= 2500 else 1.0, "step", 1.6),
+        (lambda n: 1.25 + 0.25 * math.sin(n / 50), "swings", 1.0),
+    ],
+)
+def test_an_hour_of_bursts_is_recognised_in_little_memory(
+    level: Callable[[int], float], kind: str, change: float
+) -> None:
+    tracemalloc.start()
+    found = _run(level, bursts=6000)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.kind == kind
+    assert found.change == pytest.approx(change, rel=0.03)
+    assert peak < 100e6, "all pairs of 6,000 would take 700 MB"
 
 
 def test_too_few_bursts_are_never_explained() -> None:

@@ -119,6 +119,17 @@ def test_the_opset_is_the_exporters_own_or_the_one_asked_for(
     assert made.details["opset"] == got
 
 
+@pytest.mark.parametrize(("exporter", "opset"), [("onnx_dynamo", 18), ("onnx_torchscript", 13)])
+def test_an_opset_may_be_asked_for_by_an_option(exporter: str, opset: int, make: Make, tmp_path: Path) -> None:
+    made = nets.exported(exporter, make("timm", "resnet", None), tmp_path, 1, opset=opset)
+    assert made.details["opset"] == opset
+
+
+def test_an_opset_that_the_newer_exporter_does_not_make_is_left_to_the_older_one(make: Make, tmp_path: Path) -> None:
+    with pytest.raises(ExportFailed, match="made opset 18, and 13 is asked for"):
+        nets.exported("onnx_dynamo", make("timm", "vit", None), tmp_path, 1, opset=13)
+
+
 def test_dynamo_writes_weights_beside_the_graph_where_one_file_cannot_hold_them(make: Make, tmp_path: Path) -> None:
     source = replace(make("timm", "resnet", None), size_bytes=3_000_000_000)
     artifact = nets.exported("onnx_dynamo", source, tmp_path)

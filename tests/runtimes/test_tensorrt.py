@@ -574,4 +574,5 @@ def test_what_it_belongs_to_is_part_of_the_recipe(tmp_path: Path, monkeypatch: p
 def test_an_engine_is_made_again_when_any_part_of_its_exporter_changes() -> None:
     from harness.recipes import _own_modules
 
-    assert _own_modules("exporters.tensorrt_engine") == ("exporters.tensorrt_engine", "exporters._tensorrt")
+    own = ("exporters.tensorrt_engine", "exporters._specs", "exporters._tensorrt")
+    assert _own_modules("exporters.tensorrt_engine") == own
