@@ -26,7 +26,8 @@ class OnnxInt8(Exporter):
     uses = ("sympy",)  # without it shapes are inferred in another way
     options: ClassVar = {
         "method": "minmax", "percentile": 99.99, "per_channel": True, "activations": "uint8", "symmetric": False,
-        "reduce_range": False, "quantize_bias": True, "operators": [], "exclude": [],
+        "reduce_range": False, "quantize_bias": True, "weight_pairs": False, "dedicated_pairs": False, "operators": [],
+        "exclude": [],
     }  # fmt: skip
     words: ClassVar = {"method": tuple(METHODS), "activations": tuple(TYPES)}
 
@@ -45,6 +46,8 @@ class OnnxInt8(Exporter):
             "ActivationSymmetric": options["symmetric"],
             "CalibStridedMinMax": images.stride,
             "QuantizeBias": options["quantize_bias"],
+            "AddQDQPairToWeight": options["weight_pairs"],
+            "DedicatedQDQPair": options["dedicated_pairs"],
         }
         if method == "Percentile":
             extra["CalibPercentile"] = options["percentile"]

@@ -31,14 +31,6 @@ _TF32 = re.compile(r"tf32", re.IGNORECASE)
 _TRUE_FP32 = re.compile(r"f32f32_f32f32|ffma|sgemm|scudnn|simt_fp32|_fp32_|f32f32_f32", re.IGNORECASE)
 
 
-NOT_ON_DLA: Mapping[Precision, str] = {
-    "fp32": "a DLA computes in fp16 and int8", "tf32": "a DLA computes in fp16 and int8",
-    "bf16": "a DLA computes in fp16 and int8",
-    "int8": "a DLA takes int8 by calibration scales alone, and no explicitly quantised (QDQ) file, which the exporters make",
-}  # fmt: skip
-"""Why a network is not built for a DLA in a precision. TensorRT's guide, Working with DLA: no explicit quantisation there."""
-
-
 @dataclass(frozen=True)
 class Layer:
     """One layer of an engine. `precision` is None where the inspector does not tell it."""

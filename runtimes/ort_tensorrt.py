@@ -9,6 +9,7 @@ from harness.api import Artifact, Device, Runtime, Session, Setup
 from runtimes._ort_cuda import NEEDS, OPTIONS, WORDS, gpus
 from runtimes._ort_provider import TENSORRT
 from runtimes._ort_tensorrt import TensorRtOrtSession
+from runtimes._tensorrt_takes import INT8_ASKS
 
 
 class OrtTensorRt(Runtime):
@@ -23,8 +24,7 @@ class OrtTensorRt(Runtime):
     accepts = ("onnx",)
     precisions: ClassVar = {"cuda": ("fp32", "tf32", "fp16", "int8")}
     refuses: ClassVar = {"cuda": {"bf16": "no exporter makes an ONNX file in bf16"}}
-    # TensorRT takes no zero points, and no int32: weights and activations in symmetric int8, biases as they are.
-    asks: ClassVar = {"onnx_int8": {"activations": "int8", "symmetric": True, "quantize_bias": False}}
+    asks: ClassVar = INT8_ASKS
     casts: ClassVar = {"tf32": "fp32"}
     needs: ClassVar = NEEDS
     independent: ClassVar = {"engine_cache": False, "timing_cache": False}

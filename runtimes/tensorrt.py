@@ -12,7 +12,7 @@ from typing import ClassVar
 from harness.api import JSON, Artifact, Device, OpenFailed, Runtime, Session, Setup, nvidia, working
 from runtimes._tensorrt import TensorRtSession
 from runtimes._tensorrt_engine import check_tensors
-from runtimes._tensorrt_layers import NOT_ON_DLA
+from runtimes._tensorrt_takes import INT8_ASKS, NOT_ON_DLA
 
 
 class TensorRt(Runtime):
@@ -21,8 +21,7 @@ class TensorRt(Runtime):
     accepts = ("tensorrt-engine",)
     precisions: ClassVar = {"cuda": ("fp32", "tf32", "fp16", "bf16", "int8"), "dla": ("fp16",)}
     refuses: ClassVar = {"dla": NOT_ON_DLA}
-    # TensorRT takes no zero points, and no int32: weights and activations in symmetric int8, biases as they are.
-    asks: ClassVar = {"onnx_int8": {"activations": "int8", "symmetric": True, "quantize_bias": False}}
+    asks: ClassVar = INT8_ASKS
     # cuda-core, and cuda-bindings of the driver's CUDA (12 or 13), which it needs beside itself.
     needs: ClassVar = {"tensorrt": "tensorrt", "cuda.core": "cuda-core>=1.0", "cuda.bindings": "cuda-bindings>=12.6"}
     options: ClassVar = {"cuda_graph": False}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from harness.api import Artifact, Device, Runtime, Session, Setup
-from runtimes._tensorrt_layers import NOT_ON_DLA
+from runtimes._tensorrt_takes import INT8_ASKS, NOT_ON_DLA
 from runtimes._trtexec import Tool, engine_for
 from runtimes._trtexec_session import TrtexecSession
 
@@ -22,8 +22,7 @@ class Trtexec(Runtime):
     accepts = ("onnx",)
     precisions: ClassVar = {"cuda": ("fp32", "tf32", "fp16", "bf16", "int8"), "dla": ("fp16",)}
     refuses: ClassVar = {"dla": NOT_ON_DLA}
-    # TensorRT takes no zero points, and no int32: weights and activations in symmetric int8, biases as they are.
-    asks: ClassVar = {"onnx_int8": {"activations": "int8", "symmetric": True, "quantize_bias": False}}
+    asks: ClassVar = INT8_ASKS
     casts: ClassVar = {"tf32": "fp32"}
     # `duration_s`: how long trtexec measures each time that its samples are used up. `keep_engine`: take the engine that was
     # built here for the same file and options.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -177,8 +178,8 @@ def test_weights_are_quantised_per_channel(make: Make) -> None:
 
 
 @pytest.mark.parametrize("runtime", ["tensorrt", "trtexec", "ort_tensorrt"])
-def test_what_tensorrt_takes_is_symmetric_int8_without_int32(runtime: str, make: Make) -> None:
-    """Its parser takes no DequantizeLinear of int32, which is what a quantised bias is."""
+def test_what_tensorrt_takes_is_pairs_of_symmetric_int8(runtime: str, make: Make) -> None:
+    """Its parser takes no DequantizeLinear of int32, which is what a quantised bias is, and before 10 none of constants."""
     from onnx import numpy_helper
 
     graph = _nodes(make("onnx_int8", "resnet", **registry.runtime_class(runtime).asks["onnx_int8"]))
@@ -187,8 +188,14 @@ def test_what_tensorrt_takes_is_symmetric_int8_without_int32(runtime: str, make:
     assert points
     assert all(not point.any() for point in points)
     assert {point.dtype for point in points} == {np.dtype(np.int8)}
-    dequantised = {node.input[0] for node in graph.node if node.op_type == "DequantizeLinear"} & set(tensors)
-    assert {tensors[name].dtype for name in dequantised} == {np.dtype(np.int8)}
+    pairs = [node for node in graph.node if node.op_type == "DequantizeLinear"]
+    quantised = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "QuantizeLinear"}
+    assert {node.input[0] for node in pairs} == set(quantised), "nothing is stored as int8 or int32"
+    assert any(name in tensors and tensors[name].dtype == np.float32 for name in quantised.values()), (
+        "weights are floats"
+    )
+    read = Counter(name for node in graph.node for name in node.input)
+    assert all(read[node.output[0]] <= 1 for node in pairs), "each reader has a pair of its own"
 
 
 def test_a_graph_with_attention_is_found_by_its_shape(make: Make) -> None:
