@@ -188,7 +188,7 @@ def test_cost_refuses_what_is_no_model(content_: bytes, tmp_path: Path) -> None:
     model = tmp_path / "broken.onnx"
     model.write_bytes(content_)
     code, said = _called("cost", "-m", str(model), folder=tmp_path / "cache")
-    assert code == 1
+    assert code == 2
     assert "broken.onnx" in said
 
 
