@@ -10,7 +10,8 @@ from pathlib import Path
 from harness import builds, calibration_images, registry, route
 from harness.errors import BackbenchError, PlanInvalid
 from harness.model import JSON, Calibration, Cell, Group
-from harness.spec import Place, Spec, nowhere
+from harness.plan_file import Place, nowhere
+from harness.spec import Spec
 
 
 def faults(spec: Spec, place: Place = nowhere) -> list[BackbenchError]:

@@ -11,8 +11,9 @@ from harness import builds, codec, device_names, exports, machine, named, regist
 from harness.errors import BackbenchError, MissingLibrary, PlanInvalid, Unsupported
 from harness.model import CONTROL, Backbone, Cell, Group, Outcome, Precision
 from harness.named import Sources as Sources
+from harness.plan_file import Place, nowhere
 from harness.record import Plan, Record, Rules
-from harness.spec import Place, RuntimeSpec, Spec, nowhere
+from harness.spec import RuntimeSpec, Spec
 
 FRAMEWORK = "torch_eager"
 """The baseline of a backbone that timm makes."""

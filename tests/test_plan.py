@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from harness import codec, machine, plan, registry, spec
+from harness import codec, machine, plan, plan_file, registry, spec
 from harness.catalog import Catalog
 from harness.errors import PlanInvalid, UnknownName
 from harness.record import Plan
@@ -83,10 +83,10 @@ def test_all_unknown_names_are_reported_together() -> None:
 
 def test_every_mistake_in_a_file_has_its_line_unless_the_command_line_made_it(tmp_path: Path) -> None:
     content = "backbones: [resnet18]\nruntimes:\n- torch_eager\n- ort_cp\ndevices: [cuda0]\nweights: gone.pth\n"
-    checked = spec.check(spec.mapping("p.yaml", content, ""), "p.yaml", content)
+    checked = spec.check(plan_file.mapping("p.yaml", content, ""), "p.yaml", content)
     sources = plan.Sources(lambda: CATALOG, lambda path: ONNX)
     with pytest.raises(PlanInvalid) as caught:
-        plan.resolve(checked, sources, lambda keys: f"p.yaml:{spec.line_of(content, keys)}")
+        plan.resolve(checked, sources, lambda keys: f"p.yaml:{plan_file.line_of(content, keys)}")
     assert [fault[:8] for fault in caught.value.faults] == ["p.yaml:1", "p.yaml:4", "p.yaml:5"]
     with pytest.raises(PlanInvalid) as caught:
         plan.resolve(checked, sources)

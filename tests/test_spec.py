@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import spec
+from harness import plan_file, spec
 from harness.errors import PlanInvalid
 
 BROKEN = """\
@@ -25,7 +25,7 @@ rules:
 
 def test_all_mistakes_are_reported_each_with_its_line() -> None:
     with pytest.raises(PlanInvalid) as caught:
-        spec.check(spec._data("x.yaml", BROKEN), "x.yaml", BROKEN)
+        spec.check(plan_file._data("x.yaml", BROKEN), "x.yaml", BROKEN)
     faults = "\n".join(caught.value.faults)
     assert len(caught.value.faults) == 5
     assert "x.yaml:4: backbones.1.input_sise: unknown key; did you mean 'input_size'?" in faults
@@ -46,15 +46,17 @@ def test_a_list_whose_items_are_faulty_is_not_called_empty_too() -> None:
 
 def test_a_key_that_stands_twice_is_refused() -> None:
     with pytest.raises(PlanInvalid, match="'name' stands here twice"):
-        spec.mapping("p.yaml", "name: a\nbackbones: [resnet18]\nname: b\n", "a plan is a mapping")
+        plan_file.mapping("p.yaml", "name: a\nbackbones: [resnet18]\nname: b\n", "a plan is a mapping")
+    with pytest.raises(PlanInvalid, match="is not YAML"):
+        plan_file.mapping("p.yaml", "[a, b]: c\n", "a plan is a mapping")
 
 
 def test_an_empty_file_and_a_folder_are_told_as_such(tmp_path: Path) -> None:
     (tmp_path / "empty.yaml").touch()
     with pytest.raises(PlanInvalid, match="and not nothing"):
-        spec.read(str(tmp_path / "empty.yaml"))
+        plan_file.read(str(tmp_path / "empty.yaml"))
     with pytest.raises(PlanInvalid, match="is a folder, and no plan file"):
-        spec.read(str(tmp_path))
+        plan_file.read(str(tmp_path))
 
 
 def test_paths_in_a_plan_are_relative_to_its_file(tmp_path: Path) -> None:
@@ -64,7 +66,7 @@ def test_paths_in_a_plan_are_relative_to_its_file(tmp_path: Path) -> None:
         "weights: w.pth\ncalibration: {folder: images}\n"
         "backbones: [resnet18, own.onnx, {name: ~/a.onnx}, {name: /b.onnx}, {name: vit, weights: pretrained}]\n"
     )
-    read, beside = spec.read(str(file)), str(file.parent)
+    read, beside = plan_file.read(str(file)), str(file.parent)
     assert read["weights"] == f"{beside}/w.pth"
     assert read["calibration"] == {"folder": f"{beside}/images"}
     assert read["backbones"] == [
@@ -76,14 +78,14 @@ def test_paths_in_a_plan_are_relative_to_its_file(tmp_path: Path) -> None:
 def test_mistakes_are_in_the_order_of_their_lines_and_say_where_a_key_belongs() -> None:
     content = "runtimes: ort_cpu\nbudget: 2s\nbackbones: [{nam: a}]\n"
     with pytest.raises(PlanInvalid) as caught:
-        spec.check(spec.mapping("p.yaml", content, ""), "p.yaml", content)
+        spec.check(plan_file.mapping("p.yaml", content, ""), "p.yaml", content)
     assert [fault.split(":")[1] for fault in caught.value.faults] == ["1", "2", "3", "3"]
     assert "it should be a list, such as [a, b]" in caught.value.faults[0]
     assert "it belongs under `rules:`" in caught.value.faults[1]
 
 
 def test_the_built_in_plan_is_sound() -> None:
-    checked = spec.check(spec.read("quickstart"))
+    checked = spec.check(plan_file.read("quickstart"))
     assert [backbone.name for backbone in checked.backbones] == [
         "resnet50", "efficientnet_b0", "mobilenetv3_large_100", "vit_tiny_patch16_224",
     ]  # fmt: skip
@@ -92,7 +94,7 @@ def test_the_built_in_plan_is_sound() -> None:
 
 def test_an_unknown_plan_says_what_there_is() -> None:
     with pytest.raises(PlanInvalid, match="no plan file 'quikstart'") as caught:
-        spec.read("quikstart")
+        plan_file.read("quikstart")
     assert "did you mean 'quickstart'?" in caught.value.hint
 
 
@@ -103,14 +105,14 @@ def test_what_is_no_plan_is_refused(tmp_path: Path, text: str, said: str) -> Non
     file = tmp_path / "plan.yaml"
     file.write_text(text)
     with pytest.raises(PlanInvalid, match=said):
-        spec.read(str(file))
+        plan_file.read(str(file))
 
 
 def test_yaml_cannot_make_objects(tmp_path: Path) -> None:
     file = tmp_path / "plan.yaml"
     file.write_text("backbones: !!python/object/apply:os.system ['true']\n")
     with pytest.raises(PlanInvalid, match="is not YAML"):
-        spec.read(str(file))
+        plan_file.read(str(file))
 
 
 def test_calibration_images_may_be_smaller_than_their_crop_as_some_of_timms_are() -> None:

@@ -211,18 +211,18 @@ def blank() -> dict[str, Any]:
 
 def resolve(source: str | None, matrix: Mapping[str, Any]) -> Plan:
     """The plan of a file (or built-in name) with what the command line adds or replaces."""
-    from harness import cache, plan, spec
+    from harness import cache, plan, plan_file, spec
 
     if not source and not matrix["models"]:
         raise PlanInvalid("nothing to measure", "give a plan (backbench run quickstart) or a model (-m resnet50)")
-    content = spec.text(source) if source else ""
-    data = spec.read(source) if source else {"name": "run"}
+    content = plan_file.text(source) if source else ""
+    data = plan_file.read(source) if source else {"name": "run"}
     merged = override(data, matrix)
 
     def place(keys: Sequence[str | int]) -> str:
         key = str(keys[0])
         said = data.get(key)
-        return f"{source}:{spec.line_of(content, keys)}" if content and said and said == merged.get(key) else ""
+        return f"{source}:{plan_file.line_of(content, keys)}" if content and said and said == merged.get(key) else ""
 
     return plan.resolve(spec.check(merged, source or "", content), cache_sources(cache.root()), place)
 

@@ -227,7 +227,7 @@ def _measured(models: Sequence[str], asked: Mapping[str, Any], console: Console)
     from harness.cli import matrix
     from harness.cli.run_command import carry_out, confirm, open_store, refuse_if_empty
     from harness.errors import PlanInvalid
-    from harness.spec import BUILT_IN
+    from harness.plan_file import BUILT_IN
 
     plans = [name for name in models if name in BUILT_IN or name.endswith((".yaml", ".yml"))]
     if plans and len(models) > 1:

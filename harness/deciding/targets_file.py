@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, JsonValue, model_validator
 
-from harness import device_names, registry, spec, units
+from harness import device_names, plan_file, registry, spec, units
 from harness.deciding.limits import Limit
 from harness.errors import PlanInvalid
 from harness.intervals import PERCENTILES
@@ -143,7 +143,7 @@ def read(source: str) -> Targets:
             f"the targets file {source} cannot be read: {why}", "see: backbench validate --help"
         ) from error
     data = _with_defaults(
-        spec.mapping(source, content, "a targets file is a mapping (`targets:`, `defaults:`, `rules:`)")
+        plan_file.mapping(source, content, "a targets file is a mapping (`targets:`, `defaults:`, `rules:`)")
     )
     checked = spec.check_as(TargetsSpec, data, source, content)
     targets = [_target(i, asked, content) for i, asked in enumerate(checked.targets)]
@@ -186,10 +186,10 @@ def _target(index: int, asked: TargetSpec, content: str) -> Target:
         place = ("targets", index, "limits", name)
         if isinstance(value, dict):
             for percentile, seconds in value.items():
-                limits.append(Limit(name, seconds * _NS, percentile, spec.line_of(content, (*place, percentile))))
+                limits.append(Limit(name, seconds * _NS, percentile, plan_file.line_of(content, (*place, percentile))))
         else:
-            limits.append(Limit(name, float(value), "", spec.line_of(content, place)))
-    return Target(asked, tuple(limits), spec.line_of(content, ("targets", index)))
+            limits.append(Limit(name, float(value), "", plan_file.line_of(content, place)))
+    return Target(asked, tuple(limits), plan_file.line_of(content, ("targets", index)))
 
 
 def _check_runtimes(source: str, targets: Sequence[Target]) -> None:

@@ -242,8 +242,8 @@ def test_models_are_planned_measured_and_answered_in_one_go(desk: Path) -> None:
 
 
 def test_the_built_in_list_is_about_twenty_backbones_that_timm_knows() -> None:
-    from harness import backbone, spec
+    from harness import backbone, plan_file, spec
 
-    names = [entry.name for entry in spec.check(spec.read("first-choice")).backbones]
+    names = [entry.name for entry in spec.check(plan_file.read("first-choice")).backbones]
     assert len(names) == len(set(names)) == 20
     assert set(names) <= set(backbone.names()["models"])
