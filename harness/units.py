@@ -124,7 +124,7 @@ def show_count(value: float) -> str:
 
 def counted(number: int, what: str) -> str:
     """`1 group`, `3 groups`."""
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def show_ms(ns: float) -> str:

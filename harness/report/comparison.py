@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from harness import codec
 from harness.comparing.comparable import Change, said
-from harness.comparing.comparison import Compared, Comparison, Estimate, Overall
+from harness.comparing.comparison import Compared, Comparison, Estimate
 from harness.model import JSON
 from harness.record import Interval
 from harness.report.forms import escape, line
-from harness.units import show_ms
+from harness.units import counted, show_ms
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -65,19 +65,14 @@ def summary(found: Compared) -> list[str]:
         f"geometric mean of {o.cells} cells, by {_BY[o.by]}: {_ratio(o.ratio)}" for o in found.overall if o.cells > 1
     ]
     if found.drift is not None:
-        lines.append(
-            f"the machine: {_count(found.drift)} without any change took {_ratio(found.drift.ratio)} as long in new"
-        )
+        cells = counted(found.drift.cells, "cell")
+        lines.append(f"the machine: {cells} without any change took {_ratio(found.drift.ratio)} as long in new")
     return lines
 
 
 def _order(verdict: str) -> int:
     known = ("slower", "broken", "faster", "mended", "same", "can't tell")
     return known.index(verdict) if verdict in known else len(known)
-
-
-def _count(overall: Overall) -> str:
-    return "1 cell" if overall.cells == 1 else f"{overall.cells} cells"
 
 
 def _ratio(ratio: Interval) -> str:

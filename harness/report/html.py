@@ -20,6 +20,7 @@ from harness.report import answer, charts, content, listing, points, roofs, tail
 from harness.report.content import Reported
 from harness.report.drawing import Drawing
 from harness.report.points import Point
+from harness.units import counted
 
 LIMIT = 2_000_000
 """Bytes that a page may have."""
@@ -122,7 +123,9 @@ def _counts(cells: Sequence[Point]) -> str:
     said = ", ".join(f"{count:,} {verdict}" for verdict, count in sorted(verdicts.items(), key=lambda item: -item[1]))
     backbones = len({point.backbone for point in cells})
     return (
-        f"{len(cells):,} cells of {backbones:,} backbones: {said}" if cells else "No cells: nothing has finished yet."
+        f"{counted(len(cells), 'cell')} of {counted(backbones, 'backbone')}: {said}"
+        if cells
+        else "No cells: nothing has finished yet."
     )
 
 

@@ -23,7 +23,7 @@ def show(console: Console, reported: Sequence[content.Reported]) -> None:
         if one.records:
             console.print(table(one, console.width))
             if left := narrow(one, console.width):
-                room = "(a wider terminal, COLUMNS=160 or -o FILE.md has it)"
+                room = "(a wider terminal, COLUMNS=160 or -o FILE.md has them)"
                 console.print(
                     f"left out for want of room: {', '.join(left)} {room}", style="dim", markup=False, highlight=False
                 )
