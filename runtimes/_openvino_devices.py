@@ -14,13 +14,13 @@ from typing import Any
 
 from harness.api import JSON, Device, OpenFailed, Precision, Setup, Unsupported
 from runtimes._openvino_told import loaded_from_cache, plain, said
+from runtimes._openvino_words import TYPES
 
 KINDS: Mapping[str, str] = {"CPU": "cpu", "GPU": "intel-gpu", "NPU": "intel-npu", "AUTO": "auto", "HETERO": "hetero"}
 _NAMES: Mapping[str, str] = {kind: name for name, kind in KINDS.items()}
 CHOOSING = ("auto", "hetero")
 """Devices that choose among others: AUTO takes one of them, HETERO divides the model between them."""
 _ORDER = ("NPU", "GPU", "CPU")
-_HINTS: Mapping[Precision, str] = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
 _CAPABILITIES: Mapping[Precision, str] = {"fp32": "FP32", "bf16": "BF16", "fp16": "FP16", "int8": "INT8"}
 _MENDS: Mapping[str, str] = {
     "GPU": "install its driver: scripts/edge/intel; then see: backbench doctor",
@@ -172,7 +172,7 @@ def _own(setup: Setup, device: str) -> Mapping[str, Any]:
     """Those of one device."""
     options, on_cpu = setup.options, device == "CPU"
     # What an int8 model leaves unquantised runs in the device's own float type.
-    hint = "f16" if setup.precision == "int8" and not on_cpu else _HINTS[setup.precision]
+    hint = "f16" if setup.precision == "int8" and not on_cpu else TYPES[setup.precision]
     own: dict[str, Any] = {"INFERENCE_PRECISION_HINT": options["precision_hint"] or hint}
     if not on_cpu:
         return own

@@ -14,11 +14,11 @@ from typing import Any
 from harness.api import Artifact, Device, LayerTime, OpenFailed, Precision, Setup, first_line, working
 from runtimes import _ort_plugin as plugin
 from runtimes._onnxruntime import OnnxRuntimeSession
+from runtimes._openvino_words import TYPES
 from runtimes._ort_provider import OPENVINO, PROBE, placement
 
 KINDS: Mapping[str, str] = {"CPU": "cpu", "GPU": "intel-gpu", "NPU": "intel-npu"}
 _NAMES: Mapping[str, str] = {kind: name for name, kind in KINDS.items()}
-_HINTS: Mapping[Precision, str] = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
 
 
 def reached() -> Sequence[Device]:
@@ -56,7 +56,7 @@ def _prove(device: Any) -> None:
 def provider_options(setup: Setup) -> Mapping[str, str]:
     """The device, and every property that matters, said outright."""
     options, name = setup.options, _NAMES[setup.device.kind]
-    hint = "f16" if setup.precision == "int8" and name != "CPU" else _HINTS[setup.precision]
+    hint = "f16" if setup.precision == "int8" and name != "CPU" else TYPES[setup.precision]
     chosen = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": str(options["hint"])}
     if name == "CPU":
         chosen |= {"INFERENCE_NUM_THREADS": str(setup.threads), "NUM_STREAMS": str(options["streams"])}

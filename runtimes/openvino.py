@@ -9,9 +9,8 @@ from harness.api import Artifact, Device, OpenFailed, Runtime, Session, Setup
 from runtimes._openvino import OpenVinoSession
 from runtimes._openvino_devices import check_cache, check_capable, name_of, probe, properties
 from runtimes._openvino_told import said
+from runtimes._openvino_words import MODES
 
-MODES = ("LATENCY", "THROUGHPUT", "CUMULATIVE_THROUGHPUT")
-"""OpenVINO's performance hints."""
 NO_TF32 = "TF32 is a mode of NVIDIA's tensor cores"
 _CHOOSES = "the device that is chosen may not have it: ask for that device"
 

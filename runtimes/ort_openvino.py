@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from harness.api import Artifact, Device, Runtime, Session, Setup
+from runtimes._openvino_words import MODES
 from runtimes._ort_open import LEVELS
 from runtimes._ort_openvino import OpenVinoOrtSession, reached
 
@@ -37,7 +38,7 @@ class OrtOpenVino(Runtime):
         "graph_optimization": "all", "spinning": True, "mem_pattern": True, "arena": True, "hint": "LATENCY", "streams": 1,
         "model_cache": False,
     }  # fmt: skip
-    words: ClassVar = {"graph_optimization": tuple(LEVELS), "hint": ("LATENCY", "THROUGHPUT", "CUMULATIVE_THROUGHPUT")}
+    words: ClassVar = {"graph_optimization": tuple(LEVELS), "hint": MODES}
 
     def devices(self) -> Sequence[Device]:
         """The devices that the plug-in lists and runs a small model on."""
