@@ -90,6 +90,7 @@ def configure(
     level = int(str(want.options["builder_level"]))
     if not nvidia.put(config, "IBuilderConfig.builder_optimization_level", level) and level != _DEFAULT_LEVEL:
         raise Unsupported(f"TensorRT {trt.__version__} has no builder levels", "leave out builder_level")
+    sources = _tactic_sources(trt, config, want.options["tactic_sources"])
     shapes = _add_profile(builder, network, config, batches(want))
     placed = _on_dla(trt, builder, network, config, want) if want.device.startswith("dla") else {}
     return config, {
@@ -99,8 +100,23 @@ def configure(
         "tf32": config.get_flag(trt.BuilderFlag.TF32),
         "workspace_bytes": config.get_memory_pool_limit(workspace),
         "builder_level": nvidia.optional(config, "IBuilderConfig.builder_optimization_level"),
+        "tactic_sources": sources,
         "optimisation_profile": shapes,
     }
+
+
+def _tactic_sources(trt: nvidia.types.TensorRT, config: nvidia.types.IBuilderConfig, asked: JSON) -> JSON:
+    """Let kernels come from these libraries alone, where any are named; those that they may come from, read back."""
+    known = trt.TacticSource.__members__
+    names = [str(name) for name in (asked if isinstance(asked, (list, tuple)) else [asked])]
+    if unknown := [name for name in names if name not in known]:
+        raise Unsupported(
+            f"TensorRT {trt.__version__} has no tactic source {unknown[0]}", f"it has: {', '.join(known)}"
+        )
+    if names:
+        config.set_tactic_sources(sum(1 << int(known[name]) for name in dict.fromkeys(names)))
+    allowed = config.get_tactic_sources()
+    return [name for name, source in known.items() if allowed >> int(source) & 1]
 
 
 def _on_dla(

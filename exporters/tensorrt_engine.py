@@ -18,7 +18,8 @@ class TensorRtEngine(Exporter):
     """TensorRT's builder. An engine belongs to the GPU's model and the version it was built with, and is cached so.
 
     `workspace_mib` 0 is all of the device's memory; `profile` is the least, best and largest batch of an engine for any
-    batch (one for a single batch, which is what is built, has no other).
+    batch (one for a single batch, which is what is built, has no other); `tactic_sources` are the libraries that kernels may
+    come from besides TensorRT itself (none named: what it chooses).
     """
 
     source = "onnx"
@@ -29,7 +30,9 @@ class TensorRtEngine(Exporter):
     portable = False
     dynamic_batch = False
     independent: ClassVar = {"timing_cache": False}
-    options: ClassVar = {"workspace_mib": 0, "builder_level": 3, "timing_cache": True, "profile": [1, 8, 32]}
+    options: ClassVar = {
+        "workspace_mib": 0, "builder_level": 3, "timing_cache": True, "profile": [1, 8, 32], "tactic_sources": [],
+    }  # fmt: skip
 
     def belongs_to(self, device: str) -> Mapping[str, JSON]:
         """The GPU's name and compute capability, and TensorRT's version. Raises `Unsupported` without a GPU."""

@@ -1,23 +1,27 @@
-"""Another Python environment for a worker: what it is given of Backbench, and whether it can run it."""
+"""Another Python environment for a worker: what it is given of Backbench, whether it can run it, what is installed in it."""
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.errors import PlanInvalid
+from harness import installed, registry
+from harness.errors import MissingLibrary, PlanInvalid
 from harness.launch import environment
+from harness.model import LATER
 
 _TIMEOUT_S = 120.0
 _PROBE = """
 import json, platform, sys
 import harness.codec, harness.measure, harness.reference, harness.registry, harness.usage, harness.verify, harness.worker
-from harness import machine
-print(json.dumps({"version": platform.python_version(), "versions": dict(machine.versions())}))
+from harness import installed, machine
+versions, libraries = machine.versions(), installed.versions(sys.argv[1:])
+print(json.dumps({"version": platform.python_version(), "versions": dict(versions), "libraries": dict(libraries)}))
 """
 
 
@@ -30,8 +34,15 @@ class Environment:
     version: str
     versions: Mapping[str, str]
     """Installed version of every library that matters, by distribution name."""
+    libraries: Mapping[str, str] = field(default_factory=dict, metadata=LATER)
+    """What plug-ins need and use, by import name: its version, `absent` where it is not installed there."""
+
+    def missing(self, needs: Mapping[str, str]) -> tuple[str, ...]:
+        """The requirements among `needs` that are not installed there, by import name."""
+        return tuple(need for module, need in needs.items() if self.libraries.get(module, "absent") == "absent")
 
 
+@functools.cache
 def probe(python: str) -> Environment:
     """The environment of the interpreter at `python`, tried out. Raises `PlanInvalid` where it cannot run a worker."""
     path = Path(python).expanduser().absolute()
@@ -39,7 +50,7 @@ def probe(python: str) -> Environment:
         raise PlanInvalid(f"{python} is no interpreter that can be started", "give one such as venv/bin/python")
     try:
         done = subprocess.run(
-            [str(path), "-c", _PROBE],
+            [str(path), "-c", _PROBE, *_libraries()],
             env=environment(0, str(path)),
             capture_output=True,
             text=True,
@@ -52,4 +63,41 @@ def probe(python: str) -> Environment:
     if said is None:
         last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
         raise PlanInvalid(f"{path} cannot run a worker: {last}", f"{path} -m pip install backbench")
-    return Environment(str(path), said["version"], said["versions"])
+    return Environment(str(path), said["version"], said["versions"], said["libraries"])
+
+
+def _libraries() -> Sequence[str]:
+    """Import name of every library that a plug-in needs or uses."""
+    exporters = [(*kind.needs, *kind.uses) for kind in registry.exporter_classes().values()]
+    runtimes = [tuple(registry.runtime_class(name).needs) for name in registry.found("runtimes")]
+    return sorted({module for modules in (*exporters, *runtimes) for module in modules})
+
+
+def check_installed(name: str, needs: Mapping[str, str], python: str = "") -> None:
+    """Raise `MissingLibrary`, with the line that installs it, where a plug-in's library is not there (in `python`)."""
+    if not python:
+        registry.check_installed(name, needs)
+    elif lacking := probe(python).missing(needs):
+        raise MissingLibrary(
+            f"{name} needs {', '.join(lacking)}, which is not installed for {python}",
+            f"{python} -m {registry.install_line(lacking)}",
+        )
+
+
+def of_exporter(name: str, python: str) -> str:
+    """Where the exporter of a cell runs whose worker is in `python`: there too, or in Backbench's own (empty).
+
+    There, what is good for that environment's library alone (an engine), and what only it has installed.
+    """
+    exporter = registry.exporter_class(name)
+    if not python or probe(python).missing(exporter.needs):
+        return ""
+    return "" if exporter.portable and not registry.missing(exporter.needs) else python
+
+
+def versions(modules: Iterable[str], python: str = "") -> Mapping[str, str]:
+    """`installed.versions`, of that interpreter where one is given."""
+    if not python:
+        return installed.versions(modules)
+    found = probe(python).libraries
+    return {module: found.get(module, "absent") for module in modules}

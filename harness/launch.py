@@ -83,17 +83,19 @@ class Worker:
         log: Path,
         *,
         prefix: Sequence[str] = (),
-        python: str = sys.executable,
+        python: str = "",
         env: Mapping[str, str] | None = None,
         name: str = "worker",
     ) -> None:
-        """Start it. `log` collects its stderr and all that native libraries print; `name` is for messages.
+        """Start it, in the interpreter `python` where that is not this one.
+
+        `log` collects its stderr and all that native libraries print; `name` is for messages.
 
         Raises `StoreFailed` where the log cannot be written, `WorkerFailed` where the worker cannot be started.
         """
         self.name = name
         self.log = log
-        command = [*prefix, python, "-m", "harness.worker"]
+        command = [*prefix, python or sys.executable, "-m", "harness.worker"]
         with _log_of(log, command) as stderr:
             try:
                 self._process = subprocess.Popen(
@@ -101,7 +103,7 @@ class Worker:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=stderr,
-                    env=dict(environment() if env is None else env),
+                    env=dict(environment(0, python) if env is None else env),
                     start_new_session=True,
                 )
             except OSError as error:

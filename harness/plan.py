@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from harness import builds, codec, device_names, exports, machine, named, registry, route
+from harness import builds, codec, device_names, exports, interpreter, machine, named, registry, route
 from harness.errors import BackbenchError, MissingLibrary, PlanInvalid, Unsupported
 from harness.model import CONTROL, Backbone, Cell, Group, Outcome, Precision
 from harness.named import Sources as Sources
@@ -115,7 +115,8 @@ def _runtimes(spec: Spec, faults: list[BackbenchError], place: Place) -> list[Ru
     for i, entry in enumerate(given):
         try:
             registry.check_runtime_options(entry.name, entry.options)
-            known.append(entry)
+            python = interpreter.probe(entry.python).python if entry.python else ""
+            known.append(entry.model_copy(update={"python": python}))
         except BackbenchError as error:
             faults.append(error.at(place(["runtimes", i])))
     if spec.baseline:
@@ -199,7 +200,7 @@ def _cells(spec: Spec, backbone: Backbone, batch: int, runtimes: Sequence[Runtim
         known = registry.runtime_class(entry.name).options
         options = {k: v for k, v in sorted(entry.options.items()) if v != known[k]}
         cells += [
-            _cell(backbone, entry.name, precision, batch, device, threads, options, spec.cpus)
+            _cell(backbone, entry.name, precision, batch, device, threads, options, spec.cpus, entry.python)
             for device in ((entry.device,) if entry.device else spec.devices)
             for precision in (entry.precisions or spec.precisions)
         ]
@@ -215,8 +216,10 @@ def _cell(
     threads: int,
     options: Any,
     cpus: str,
+    python: str = "",
 ) -> Cell:
-    return Cell(backbone, runtime, precision, batch, device, threads, json.loads(json.dumps(options)), cpus)
+    kept = json.loads(json.dumps(options))
+    return Cell(backbone, runtime, precision, batch, device, threads, kept, cpus, python=python)
 
 
 def check_possible(cell: Cell) -> tuple[route.Step, ...]:
@@ -239,7 +242,7 @@ def check_possible(cell: Cell) -> tuple[route.Step, ...]:
         raise Unsupported(f"{cell.backbone.name} takes batch {fixed} only", f"give --batch {fixed}")
     backbone = cell.backbone
     steps = route.find(registry.exporter_classes(), backbone.source, runtime, cell.precision, backbone.precision)
-    registry.check_installed(cell.runtime, runtime.needs)
+    interpreter.check_installed(cell.runtime, runtime.needs, cell.python)
     return steps
 
 

@@ -50,6 +50,11 @@ def _beside(folder: Path, data: dict[str, Any]) -> dict[str, Any]:
             if isinstance(entry, dict) else model(entry)
             for entry in listed
         ]  # fmt: skip
+    if isinstance(listed := data.get("runtimes"), list):
+        moved["runtimes"] = [
+            {**entry, "python": seen(entry["python"])} if isinstance(entry, dict) and "python" in entry else entry
+            for entry in listed
+        ]
     if isinstance(watched := data.get("calibration"), dict) and "folder" in watched:
         moved["calibration"] = {**watched, "folder": seen(watched["folder"])}
     return moved

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harness import calibration_images, codec, installed, recipes, registry, route
+from harness import calibration_images, codec, installed, interpreter, recipes, registry, route
 from harness.cache import Cache, sha256
 from harness.errors import (
     BackbenchError,
@@ -126,7 +127,7 @@ class Line:
         self.cache = cache
         self.log = logs / f"prepare-{backbone.name}-{codec.key(backbone)}.log"
         self.tell = tell
-        self._belongs: dict[tuple[str, str], Mapping[str, JSON]] = {}
+        self._belongs: dict[tuple[str, str, str], Mapping[str, JSON]] = {}
 
     def prepare(self, cells: Mapping[str, Cell]) -> Prepared:
         """Ready or failed, for each cell."""
@@ -155,10 +156,11 @@ class Line:
         except ExportFailed as error:
             return source, error.message
 
-    def _worker(self, purpose: str) -> Asked:
+    def _worker(self, purpose: str, python: str = "") -> Asked:
         if self.stop.is_set():
             raise StoreFailed("interrupted before everything was prepared", "repeat the command")
-        return self.start(self.log, name=f"{self.backbone.name} ({purpose})")
+        start = partial(Worker, python=python) if python else self.start
+        return start(self.log, name=f"{self.backbone.name} ({purpose})")
 
     def source_and_reference(self, stack: ExitStack) -> tuple[Artifact, Artifact]:
         """The artifact that the chain begins with, and the reference; one worker makes both, if they are to be made."""
@@ -276,9 +278,10 @@ class Line:
                 options = {**exporter.options, **cell.exports.get(name, {})}
                 watched = images if step.makes in exporter.calibrated else None
                 want = Request(step.makes, batch, opset, cell.device, options, build, watched)
+                python = interpreter.of_exporter(name, cell.python)
                 try:
-                    registry.check_installed(name, exporter.needs)
-                    return self._export(name, source, step.target, want, tuple(attempts))
+                    interpreter.check_installed(name, exporter.needs, python)
+                    return self._export(name, source, step.target, want, tuple(attempts), python)
                 except StoreFailed:
                     raise  # no exporter's fault, and none would fare better
                 except BackbenchError as error:
@@ -294,22 +297,30 @@ class Line:
             f"no exporter made {step.target} {step.makes} from {step.source}: {said}", f"log: {self.log}"
         )
 
-    def _belongs_to(self, name: str, device: str) -> Mapping[str, JSON]:
+    def _belongs_to(self, name: str, device: str, python: str) -> Mapping[str, JSON]:
         """What an exporter's artifacts are made for here, told by a worker: another GPU at `cuda:0` is another one."""
-        if (name, device) not in self._belongs:
-            with self._worker(name) as worker:
-                self._belongs[name, device] = worker.ask("belongs_to", _BELONGS_TIMEOUT_S, exporter=name, device=device)
-        return self._belongs[name, device]
+        key = (name, device, python)
+        if key not in self._belongs:
+            with self._worker(name, python) as worker:
+                self._belongs[key] = worker.ask("belongs_to", _BELONGS_TIMEOUT_S, exporter=name, device=device)
+        return self._belongs[key]
 
     def _export(
-        self, name: str, source: Artifact, target: str, want: Request, attempts: tuple[Attempt, ...]
+        self,
+        name: str,
+        source: Artifact,
+        target: str,
+        want: Request,
+        attempts: tuple[Attempt, ...],
+        python: str = "",
     ) -> Artifact:
         portable = registry.exporter_class(name).portable
-        recipe = recipes.recipe_of(name, source, want, {} if portable else self._belongs_to(name, want.device))
+        belongs = {} if portable else self._belongs_to(name, want.device, python)
+        recipe = recipes.recipe_of(name, source, want, belongs, python)
 
         def make(folder: Path) -> Export:
             self.tell(f"{self.backbone.name}: {name}")
-            with self._worker(name) as worker:
+            with self._worker(name, python) as worker:
                 reply = worker.ask(
                     "export",
                     EXPORT_TIMEOUT_S,

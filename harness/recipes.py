@@ -5,14 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 
-from harness import calibration_images, codec, installed, registry
+from harness import calibration_images, codec, interpreter, registry
 from harness.memo import source_digest
 from harness.model import JSON, Artifact, Recipe, Request
 from harness.onnx_file import ASKED_SIZE
 
 
-def recipe_of(name: str, source: Artifact, want: Request, belongs_to: Mapping[str, JSON]) -> Recipe:
-    """How exporter `name` makes `want` from `source`; `belongs_to` is the device of an artifact that is not portable."""
+def recipe_of(name: str, source: Artifact, want: Request, belongs_to: Mapping[str, JSON], python: str = "") -> Recipe:
+    """How exporter `name` makes `want` from `source`; `belongs_to` is the device of an artifact that is not portable.
+
+    `python` is the interpreter it runs in, where that is not Backbench's own.
+    """
     exporter = registry.exporter_class(name)
     digest = source_digest(*_own_modules(exporter.__module__))
     options = codec.encode(want)
@@ -26,7 +29,7 @@ def recipe_of(name: str, source: Artifact, want: Request, belongs_to: Mapping[st
         options.pop("device")
     else:
         options["belongs_to"] = belongs_to
-    versions = dict(installed.versions((*exporter.needs, *exporter.uses))) | {"source": digest}
+    versions = dict(interpreter.versions((*exporter.needs, *exporter.uses), python)) | {"source": digest}
     return Recipe(name, source.digest, options, versions)
 
 

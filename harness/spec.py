@@ -43,12 +43,13 @@ class BackboneSpec(Strict):
 
 
 class RuntimeSpec(Strict):
-    """One runtime with options; `device` and `precisions` replace the plan's for it."""
+    """One runtime with options; `device` and `precisions` replace the plan's for it, `python` Backbench's interpreter."""
 
     name: str
     options: dict[str, JsonValue] = {}
     device: str | None = None
     precisions: tuple[Precision, ...] | None = None
+    python: str = ""
 
 
 class RulesSpec(Strict):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -118,7 +117,7 @@ def worker_for(cell: Cell, log: Path) -> Worker:
     return Worker(
         log,
         prefix=pinned(cell.cpus),
-        python=cell.python or sys.executable,
+        python=cell.python,
         env=environment(cell.threads, cell.python, registry.runtime_class(cell.runtime).environment),
         name=f"{cell.backbone.name} {cell.title}",
     )

@@ -7,8 +7,8 @@ TensorRT's names. https://docs.nvidia.com/deeplearning/tensorrt/latest/_static/p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Protocol, SupportsInt, TypeAlias
 
 Shape = Sequence[int]
 
@@ -93,6 +93,8 @@ class IBuilderConfig(Protocol):
     def set_memory_pool_limit(self, pool: object, pool_size: int) -> None: ...
     def get_memory_pool_limit(self, pool: object) -> int: ...
     def add_optimization_profile(self, profile: IOptimizationProfile) -> int: ...
+    def set_tactic_sources(self, tactic_sources: int) -> bool: ...
+    def get_tactic_sources(self) -> int: ...
     def create_timing_cache(self, serialized_timing_cache: bytes) -> ITimingCache: ...
     def set_timing_cache(self, cache: ITimingCache, ignore_mismatch: bool) -> bool: ...
 
@@ -178,6 +180,12 @@ class MemoryPoolType(Protocol):
     WORKSPACE: object
 
 
+class TacticSource(Protocol):
+    """The libraries that kernels come from besides TensorRT itself; which there are differs by version."""
+
+    __members__: Mapping[str, SupportsInt]
+
+
 class ProfilingVerbosity(Protocol):
     """How much an engine keeps about its layers."""
 
@@ -233,6 +241,7 @@ class TensorRT(Protocol):
     MemoryPoolType: MemoryPoolType
     NetworkDefinitionCreationFlag: NetworkDefinitionCreationFlag
     ProfilingVerbosity: ProfilingVerbosity
+    TacticSource: TacticSource
     TensorIOMode: TensorIOMode
 
     def Builder(self, logger: _Logger) -> _Builder: ...  # noqa: N802 - TensorRT's name

@@ -176,6 +176,7 @@ class Config:
         self.DLA_core, self._not_on_dla = -1, not_on_dla
         self.flags = {"TF32"}  # it is on by default
         self.pool = 0
+        self.tactics = 0b101
         self.profiles: list[types.IOptimizationProfile] = []
         self.cache: types.ITimingCache | None = None
         self._refuses = refuses_cache
@@ -203,6 +204,15 @@ class Config:
     def get_memory_pool_limit(self, pool: object) -> int:
         """What was set, or the whole."""
         return self.pool or 1 << 34
+
+    def set_tactic_sources(self, tactic_sources: int) -> bool:
+        """Keep them."""
+        self.tactics = tactic_sources
+        return True
+
+    def get_tactic_sources(self) -> int:
+        """Those that were set, or TensorRT's own choice."""
+        return self.tactics
 
     def add_optimization_profile(self, profile: types.IOptimizationProfile) -> int:
         """Keep it."""
@@ -417,6 +427,8 @@ class Double:
         self.DeviceType: types.DeviceType = enum("DeviceType", "GPU", "DLA")
         self.LayerInformationFormat: types.LayerInformationFormat = enum("LayerInformationFormat", "JSON")
         self.MemoryPoolType: types.MemoryPoolType = enum("MemoryPoolType", "WORKSPACE")
+        sources = {name: Enum("TacticSource", name, value) for value, name in enumerate(("CUBLAS", "CUDNN", "JIT"))}
+        self.TacticSource: types.TacticSource = SimpleNamespace(__members__=sources)
         self.ProfilingVerbosity: types.ProfilingVerbosity = enum("ProfilingVerbosity", "DETAILED")
         self.TensorIOMode: types.TensorIOMode = enum("TensorIOMode", "INPUT", "OUTPUT")
         self.severity = enum("Severity", "ERROR", "WARNING", "INFO")

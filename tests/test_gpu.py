@@ -1,22 +1,23 @@
 """The real thing on a CUDA GPU: `pytest -m gpu`. Skipped, with the reason, where there is none.
 
-None of it was executed when it was written: no GPU was at hand.
+`BACKBENCH_GPU_PYTHON=tensorrt=trt8/bin/python` tests that runtime in another Python environment, as `--python` does.
 """
 
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness import cache, codec, label, registry, route, verify
+from harness import cache, codec, interpreter, label, registry, route, verify
 from harness.api import Unsupported
 from harness.errors import BackbenchError
 from harness.launch import Worker
-from harness.model import Artifact, Backbone, Cell, Device, Pace, Precision, Recipe, Request, Setup
+from harness.model import JSON, Artifact, Backbone, Cell, Device, Pace, Precision, Recipe, Request, Setup
 
 
 def _no_gpu() -> str:
@@ -33,6 +34,11 @@ def _no_gpu() -> str:
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(bool(_no_gpu()), reason=_no_gpu() or "there is one")]
 DEVICE = "cuda:0"
+PYTHONS = dict(pair.split("=", 1) for pair in os.environ.get("BACKBENCH_GPU_PYTHON", "").split())
+OPTIONS: Mapping[str, Mapping[str, JSON]] = {
+    "onnx_dynamo": {"opset": 17},  # the newest that TensorRT 8.5 takes
+    "tensorrt_engine": {"tactic_sources": tuple(os.environ.get("BACKBENCH_GPU_TACTICS", "").split())},
+}
 RUNTIMES = [
     name
     for name in registry.found("runtimes")
@@ -41,6 +47,10 @@ RUNTIMES = [
 CASES = [(name, p) for name in RUNTIMES for p in registry.runtime_class(name).precisions["cuda"]]
 FOREIGN = ("trtexec",)
 """Timed by their own clock."""
+
+
+def _missing(needs: Mapping[str, str], python: str) -> tuple[str, ...]:
+    return interpreter.probe(python).missing(needs) if python else registry.missing(needs)
 
 
 @pytest.fixture(scope="module")
@@ -63,12 +73,14 @@ def _artifact(name: str, precision: Precision, batch: int, source: Artifact, fol
     artifact = source
     for step in route.find(registry.exporter_classes(), "timm", runtime, precision):
         exporter = registry.exporter_class(step.exporters[0])
-        if registry.missing(exporter.needs) or step.makes in exporter.calibrated:
+        python = interpreter.of_exporter(step.exporters[0], PYTHONS.get(name, ""))
+        if _missing(exporter.needs, python) or step.makes in exporter.calibrated:
             pytest.skip(f"{step.exporters[0]} is not installed, or watches images")
         target = folder / f"{step.target}-{step.makes}-{batch}"
         target.mkdir(parents=True)
-        want = Request(step.makes, batch, runtime.opset, DEVICE, dict(exporter.options))
-        with Worker(folder / "export.log", name="export") as worker:
+        options = {**exporter.options, **OPTIONS.get(step.exporters[0], {})}
+        want = Request(step.makes, batch, runtime.opset, DEVICE, options)
+        with Worker(folder / "export.log", python=python, name="export") as worker:
             reply = worker.ask(
                 "export", 1800, exporter=step.exporters[0], source=codec.encode(artifact), want=codec.encode(want),
                 folder=str(target),
@@ -82,9 +94,10 @@ def _artifact(name: str, precision: Precision, batch: int, source: Artifact, fol
 
 @pytest.mark.parametrize("name", RUNTIMES)
 def test_a_runtime_reaches_the_gpu_by_an_inference(name: str, tmp_path: Path) -> None:
-    if missing := registry.missing(registry.runtime_class(name).needs):
+    python = PYTHONS.get(name, "")
+    if missing := _missing(registry.runtime_class(name).needs, python):
         pytest.skip(f"not installed: {', '.join(missing)}")
-    with Worker(tmp_path / "log", name=name) as worker:
+    with Worker(tmp_path / "log", python=python, name=name) as worker:
         try:
             found = [codec.decode(Device, told) for told in worker.ask("devices", 600, runtime=name)]
         except BackbenchError as error:
@@ -97,15 +110,15 @@ def test_a_runtime_reaches_the_gpu_by_an_inference(name: str, tmp_path: Path) ->
 def test_a_session_runs_as_labelled_and_computes_what_pytorch_does(
     name: str, precision: Precision, batch: int, snapshot: Mapping[str, Any], tmp_path: Path
 ) -> None:
-    runtime = registry.runtime_class(name)
-    if missing := registry.missing(runtime.needs):
+    runtime, python = registry.runtime_class(name), PYTHONS.get(name, "")
+    if missing := _missing(runtime.needs, python):
         pytest.skip(f"not installed: {', '.join(missing)}")
     try:
         artifact = _artifact(name, precision, batch, snapshot["artifact"], tmp_path)
     except Unsupported as error:
         pytest.skip(error.message)
     setup = Setup(Device("cuda", 0), precision, batch, 1, dict(runtime.options), str(tmp_path))
-    with Worker(tmp_path / "log", name=name) as worker:
+    with Worker(tmp_path / "log", python=python, name=name) as worker:
         try:
             opened = worker.ask(
                 "open", 1800, runtime=name, artifact=codec.encode(artifact), setup=codec.encode(setup),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import click
 
 from harness import registry
+from harness.cli.matrix import python_option
 from harness.errors import UnknownName, did_you_mean
 from harness.listed import ListedDevice, ListedExporter, ListedModel, ListedPrecisions, ListedRuntime
 from harness.model import PRECISIONS
@@ -19,16 +21,23 @@ KINDS = ("models", "runtimes", "exporters", "devices", "precisions")
 @click.command("list", short_help="List models, runtimes, exporters, devices or precisions.")
 @click.argument("kind", type=click.Choice(KINDS))
 @click.argument("pattern", default="*", metavar="[PATTERN]")
+@python_option
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def command(kind: str, pattern: str, as_json: bool) -> None:
+def command(kind: str, pattern: str, pythons: Mapping[str, str], as_json: bool) -> None:
     """List what can be measured (`models [PATTERN]`), with (`runtimes`, `exporters`) and on (`devices`).
 
     `precisions [RUNTIME]` tells in which precisions each runtime executes on each device, and why not in others.
     A pattern that matches nothing is an error (2), with the nearest names.
     """
+    if pythons and kind != "devices":
+        raise click.UsageError(f"--python is for the devices that a runtime reaches, not for {kind}")
     listed: Mapping[str, Callable[[str], Sequence[Any]]] = {
-        "models": _models, "runtimes": _runtimes, "exporters": _exporters, "devices": _devices, "precisions": _precisions,
-    }  # fmt: skip
+        "models": _models,
+        "runtimes": _runtimes,
+        "exporters": _exporters,
+        "devices": partial(_devices, pythons=pythons),
+        "precisions": _precisions,
+    }
     rows = [dataclasses.asdict(row) for row in listed[kind](pattern)]
     if as_json:
         import json
@@ -163,14 +172,14 @@ def _model_line(row: Mapping[str, Any]) -> str:
     return "  ".join(filter(None, [row["model"], show_count(row["params"]), row["input_size"], batch, said]))
 
 
-def _devices(pattern: str) -> list[ListedDevice]:
+def _devices(pattern: str, pythons: Mapping[str, str] | None = None) -> list[ListedDevice]:
     """Devices that a runtime reached; and the runtimes that reach none, with the reason."""
     from harness import device_facts
     from harness.cli.reach import reach
 
     rows: dict[str, ListedDevice] = {}
     unable: list[ListedDevice] = []
-    for reached in reach():
+    for reached in reach(pythons):
         for device in reached.devices:
             row, known = rows.get(device.id, ListedDevice(device.id, "available")), device_facts.describe(device)
             which = "not_tried_by" if device.details.get("proven") is False else "reached_by"

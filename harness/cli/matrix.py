@@ -53,6 +53,14 @@ def _option_pair(ctx: click.Context, param: click.Parameter, values: tuple[str, 
     return options
 
 
+def _python_pair(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> Mapping[str, str]:
+    """`tensorrt=trt8/bin/python` as runtime -> path; whether it can run a worker is the plan's to find out."""
+    pairs = {text: text.partition("=") for text in values}
+    if wrong := [text for text, (runtime, _, path) in pairs.items() if not (runtime and path)]:
+        raise click.BadParameter(f"{wrong[0]!r} is not RUNTIME=PATH, such as tensorrt=trt8/bin/python")
+    return {runtime: path for runtime, _, path in pairs.values()}
+
+
 def _tolerance_pair(
     ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
 ) -> Mapping[str, dict[str, float]]:
@@ -85,6 +93,15 @@ def matrix_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+python_option = click.option(
+    "--python",
+    "pythons",
+    multiple=True,
+    callback=_python_pair,
+    metavar="RUNTIME=PATH",
+    help="Interpreter of another Python environment for that runtime (tensorrt=trt8/bin/python); may be repeated.",
+)
+
 _MATRIX = (
     click.option(
         "-m",
@@ -102,6 +119,7 @@ _MATRIX = (
         metavar="RUNTIME",
         help="Runtime; may be repeated. Default: the common ones that are installed.",
     ),
+    python_option,
     click.option(
         "--precision",
         "precisions",

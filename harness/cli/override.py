@@ -79,7 +79,8 @@ def _override_runtimes(merged: dict[str, Any], matrix: Mapping[str, Any]) -> Non
     from harness import plan, registry
 
     options_of = {name: given for name, given in matrix["options"].items() if name not in registry.found("exporters")}
-    if not options_of:
+    pythons = matrix["pythons"]
+    if not options_of and not pythons:
         return
     listed = merged.get("runtimes", [])
     if not isinstance(listed, list):
@@ -87,23 +88,26 @@ def _override_runtimes(merged: dict[str, Any], matrix: Mapping[str, Any]) -> Non
     taken = listed or plan.default_runtimes()
     entries: list[Any] = [{"name": entry} if isinstance(entry, str) else copy.copy(entry) for entry in taken]
     named: list[dict[str, Any]] = [entry for entry in entries if isinstance(entry, dict)]
-    for runtime, options in options_of.items():
+    for runtime in (*options_of, *pythons):
         if runtime not in [entry.get("name") for entry in named]:
-            raise _unmeasured(runtime)
+            raise _unmeasured(runtime, "an option" if runtime in options_of else "an interpreter")
+    for runtime, options in options_of.items():
         for entry in named:
             given = entry.get("options", {})
             if entry.get("name") == runtime and isinstance(given, dict):
                 entry["options"] = {**given, **options}
+    for entry in named:
+        entry.update({"python": pythons[name]} if (name := entry.get("name")) in pythons else {})
     merged["runtimes"] = entries
 
 
-def _unmeasured(name: str) -> PlanInvalid:
-    """An option is of a runtime that the plan does not measure, or of nothing that there is."""
+def _unmeasured(name: str, what: str) -> PlanInvalid:
+    """An option or interpreter is of a runtime that the plan does not measure, or of nothing that there is."""
     from harness import registry
     from harness.errors import UnknownName, did_you_mean
 
     runtimes, exporters = registry.found("runtimes"), registry.found("exporters")
     if name in runtimes:
-        return PlanInvalid(f"an option is given for {name!r}, which the plan does not measure", f"add -r {name}")
+        return PlanInvalid(f"{what} is given for {name!r}, which the plan does not measure", f"add -r {name}")
     hint = did_you_mean(name, [*runtimes, *exporters], "see: backbench list runtimes, backbench list exporters")
-    return UnknownName(f"an option is given for {name!r}, which is neither a runtime nor an exporter", hint)
+    return UnknownName(f"{what} is given for {name!r}, which is neither a runtime nor an exporter", hint)

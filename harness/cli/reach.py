@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from harness import cache, codec, registry
+from harness import cache, codec, interpreter, registry
 from harness.errors import BackbenchError
 from harness.launch import Worker
 from harness.model import Device
@@ -23,15 +23,22 @@ class Reached:
     hint: str = ""
 
 
-def reach() -> Iterator[Reached]:
-    """Every runtime in turn. Raises `StoreFailed` before the first where the workers' logs cannot be written."""
+def reach(pythons: Mapping[str, str] | None = None) -> Iterator[Reached]:
+    """Every runtime in turn, those in `pythons` in that interpreter.
+
+    Raises `StoreFailed` before the first where the workers' logs cannot be written, `UnknownName`, `PlanInvalid`.
+    """
+    places = {name: interpreter.probe(path).python for name, path in (pythons or {}).items()}
+    for name in places:
+        registry.plugin("runtimes", name)
     logs = cache.root() / "logs"
     with cache.writing(cache.root()):
         logs.mkdir(parents=True, exist_ok=True)
     for name in registry.found("runtimes"):
         try:
-            registry.check_installed(name, registry.runtime_class(name).needs)
-            with Worker(logs / f"devices-{name}.log", name=name) as worker:
+            python = places.get(name, "")
+            interpreter.check_installed(name, registry.runtime_class(name).needs, python)
+            with Worker(logs / f"devices-{name}.log", python=python, name=name) as worker:
                 reply = worker.ask("devices", _TIMEOUT_S, runtime=name)
             yield Reached(name, tuple(codec.decode(Device, device) for device in reply))
         except BackbenchError as error:

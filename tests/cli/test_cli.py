@@ -495,7 +495,7 @@ def test_a_pattern_that_matches_nothing_gets_the_nearest_names(desk: Desk, kind:
 
 
 def test_a_device_that_is_not_here_is_told_with_those_that_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.cli.reach.reach", lambda: iter((Reached("fake", (Device("cpu"),)),)))
+    monkeypatch.setattr("harness.cli.reach.reach", lambda _: iter((Reached("fake", (Device("cpu"),)),)))
     with pytest.raises(UnknownName, match="no device matches 'cuda:0'") as caught:
         list_command._devices("cuda:0")
     assert caught.value.hint == "there are: cpu"

@@ -553,7 +553,7 @@ def test_what_it_belongs_to_is_part_of_the_recipe(tmp_path: Path, monkeypatch: p
             return {"file": "model.engine", "precision": "fp32", "inputs": [], "outputs": []}
 
     @contextlib.contextmanager
-    def worker(self: object, purpose: str) -> Iterator[Told]:
+    def worker(self: object, purpose: str, python: str) -> Iterator[Told]:
         yield Told()
 
     monkeypatch.setattr(prepare.Line, "_worker", worker)
