@@ -110,8 +110,6 @@ class Runtime(ABC):
     """Options of the exporters that lead to it which it cannot do without: exporter -> option -> value."""
     needs: ClassVar[Mapping[str, str]] = {}
     """Import name of each library it needs -> the requirement that pip installs."""
-    opset: ClassVar[int | None] = None
-    """ONNX opset it needs; None leaves it to the exporter."""
     environment: ClassVar[Mapping[str, str]] = {}
     """Variables that its workers begin with, because a library reads them when it is loaded; they become facts."""
     process_sd: ClassVar[float] = 0.002
@@ -133,6 +131,11 @@ class Runtime(ABC):
     @abstractmethod
     def devices(self) -> Sequence[Device]:
         """The devices it reaches, probed for real and not from a compile-time list."""
+
+    @classmethod
+    def opset(cls, versions: Mapping[str, str]) -> int | None:
+        """The ONNX opset it needs of a library in these `versions`, by import name; None leaves it to the exporter."""
+        return None
 
     @abstractmethod
     def open(self, artifact: Artifact, setup: Setup) -> Session:

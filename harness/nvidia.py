@@ -30,6 +30,10 @@ _MENDS: Mapping[str, tuple[str, str]] = {
     "insufficient_driver": ("the NVIDIA driver is too old for this CUDA", "update the driver; see: nvidia-smi"),
     "system_driver_mismatch": ("the NVIDIA driver's kernel module and its library differ", "reboot; see: nvidia-smi"),
     "no_device": ("CUDA sees no GPU", "is CUDA_VISIBLE_DEVICES empty? see: nvidia-smi"),
+    "[libloader.h": (
+        "TensorRT does not find what it takes kernels from (cuBLAS, cuDNN), in the version that it was built with",
+        "install it; or do without: -o 'tensorrt_engine.tactic_sources=[\"EDGE_MASK_CONVOLUTIONS\",\"JIT_CONVOLUTIONS\"]'",
+    ),
     "nvidia driver library": ("there is no NVIDIA driver (libcuda.so.1)", _DRIVER),
     "libcuda.so": ("there is no NVIDIA driver (libcuda.so.1)", _DRIVER),
 }  # fmt: skip
@@ -158,9 +162,14 @@ def log_of(trt: types.TensorRT) -> types.ILogger:
     return cast(types.ILogger, made())
 
 
+_CONSEQUENCE = "Assertion engine != nullptr failed"
+"""What the builder says last, whatever went wrong before."""
+
+
 def said(log: types.ILogger, otherwise: str = "TensorRT gave no reason") -> str:
-    """The last error that TensorRT logged, which names the cause; those before it are kept in the worker's log."""
-    errors: Sequence[str] = getattr(log, "errors", ())
+    """The last error that TensorRT logged which names a cause; those before it are kept in the worker's log."""
+    logged: Sequence[str] = getattr(log, "errors", ())
+    errors = [error for error in logged if _CONSEQUENCE not in error] or logged
     return errors[-1].strip()[:300] if errors else otherwise
 
 

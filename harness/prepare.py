@@ -18,13 +18,10 @@ from harness.errors import (
     ExportFailed,
     MissingLibrary,
     StoreFailed,
-    UnknownName,
-    Unsupported,
-    did_you_mean,
-)
+)  # fmt: skip
 from harness.launch import Asked, Start, Worker
 from harness.memo import source_digest
-from harness.model import JSON, Artifact, Attempt, Backbone, Calibration, Cell, Export, Precision, Recipe, Request
+from harness.model import JSON, Artifact, Attempt, Backbone, Cell, Export, Recipe, Request
 from harness.onnx_file import ASKED_SIZE
 from harness.ready import Prepared, Ready
 
@@ -58,34 +55,6 @@ def prepare(cells: Mapping[str, Cell], cache: Cache, logs: Path, jobs: int, tell
             ready |= done.ready
             failed |= done.failed
     return Prepared(ready, failed)
-
-
-def onnx_artifact(
-    backbone: Backbone, precision: Precision, exporter: str, cache: Cache, logs: Path, tell: Tell
-) -> tuple[Artifact, Artifact]:
-    """The ONNX file of a backbone in a precision, and its reference. `exporter` has no rivals; empty for any.
-
-    Raises `Unsupported` where no chain leads there, and what exporting raises.
-    """
-    known = registry.exporter_classes()
-    if exporter:
-        edge = (known[exporter].source, known[exporter].target) if exporter in known else None
-        if edge is None:
-            raise UnknownName(f"no exporter is called {exporter!r}", did_you_mean(exporter, known, ""))
-        known = {name: kind for name, kind in known.items() if name == exporter or (kind.source, kind.target) != edge}
-    steps = route.chain(known, backbone.source, backbone.precision, [("onnx", precision)])
-    line = Line(backbone, cache, logs, tell, threading.Event())
-    with ExitStack() as stack:
-        artifact, reference = line.source_and_reference(stack)
-    cell = Cell(backbone, "", precision, backbone.fixed_batch or 1, calibration=Calibration())
-    source = artifact
-    for step in steps:
-        artifact = line.step(step, artifact, cell, None, False, line._calibration(cell, step, source))
-    if exporter and exporter not in {name for step in steps for name in step.exporters}:
-        raise Unsupported(
-            f"{exporter} is not on the way to an ONNX file in {precision}", "see: backbench list exporters"
-        )
-    return artifact, reference
 
 
 def countable(cell: Cell, cache: Cache, logs: Path, tell: Tell) -> tuple[Artifact, str]:
@@ -226,12 +195,13 @@ class Line:
         asked, exporters = cell.backbone, registry.exporter_classes()
         steps = route.find(exporters, asked.source, runtime, cell.precision, asked.precision)
         static = cell.device.partition(":")[0] in runtime.static_batch
+        opset = runtime.opset(interpreter.versions(runtime.needs, cell.python))
         artifact, chain, attempts, seconds = source, [], list(source.attempts), 0.0
         images: Artifact | None = None
         made = [source]
         for step in steps:
-            images = self._calibration(cell, step, source)
-            artifact = self.step(step, artifact, cell, runtime.opset, static, images)
+            images = self.calibration(cell, step, source)
+            artifact = self.step(step, artifact, cell, opset, static, images)
             chain.append(artifact.recipe.exporter)
             attempts += artifact.attempts
             seconds += artifact.seconds
@@ -240,13 +210,11 @@ class Line:
         known = params if isinstance(params, int) else None
         again: list[Artifact] = []
         if steps and registry.exporter_class(artifact.recipe.exporter).independent:
-            again = [
-                self.step(steps[-1], made[-2], cell, runtime.opset, static, images, build)
-                for build in range(1, self.builds)
-            ]
+            last = partial(self.step, steps[-1], made[-2], cell, opset, static, images)
+            again = [last(build) for build in range(1, self.builds)]
         return Ready(artifact, reference, tuple(chain), tuple(attempts), seconds, known, tuple(made), tuple(again))
 
-    def _calibration(self, cell: Cell, step: route.Step, source: Artifact) -> Artifact | None:
+    def calibration(self, cell: Cell, step: route.Step, source: Artifact) -> Artifact | None:
         """Calibration images as `source`, which tells the data config, takes them; None where the step watches none."""
         if cell.calibration is None or not any(
             step.makes in registry.exporter_class(name).calibrated for name in step.exporters

@@ -59,7 +59,9 @@ def _engine(trt: nvidia.types.TensorRT, log: nvidia.types.ILogger) -> nvidia.typ
         file.write_bytes(PROBE)
         if not trt.OnnxParser(network, log).parse_from_file(str(file)):
             raise RuntimeError(nvidia.said(log))
-    plan = builder.build_serialized_network(network, builder.create_builder_config())
+    config = builder.create_builder_config()
+    config.set_tactic_sources(0)  # a Relu needs neither cuBLAS nor cuDNN, which TensorRT 8 would load
+    plan = builder.build_serialized_network(network, config)
     engine = None if plan is None else trt.Runtime(log).deserialize_cuda_engine(bytes(plan))
     if engine is None:
         raise RuntimeError(nvidia.said(log))

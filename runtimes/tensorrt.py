@@ -34,6 +34,12 @@ class TensorRt(Runtime):
         reached = working(nvidia.gpus(), lambda device: prove(trt, device))
         return (*reached, *dla_cores(trt, reached))
 
+    @classmethod
+    def opset(cls, versions: Mapping[str, str]) -> int | None:
+        """17 for TensorRT 8, whose parser takes no later one; 16 before 8.6, which has no LayerNormalization of 17."""
+        major, minor, *_ = (*versions.get("tensorrt", "").split("."), "")
+        return None if major != "8" else 16 if minor.isdigit() and int(minor) < 6 else 17
+
     def open(self, artifact: Artifact, setup: Setup) -> Session:
         """Deserialise. Raises `OpenFailed`, with the reason, for an engine of another GPU or version of TensorRT."""
         trt = nvidia.library()

@@ -268,7 +268,8 @@ class Builder:
         """JSON; None with a logged error where the test says so."""
         assert isinstance(network, Network) and isinstance(config, Config)
         if self.trt.build_error:
-            self.logger.log(self.trt.severity.ERROR, self.trt.build_error)
+            for line in self.trt.build_error.splitlines():
+                self.logger.log(self.trt.severity.ERROR, line)
             return None
         shapes: Mapping[str, Any] = {}
         for profile in config.profiles:

@@ -1,23 +1,29 @@
 """The real thing on a CUDA GPU: `pytest -m gpu`. Skipped, with the reason, where there is none.
 
-`BACKBENCH_GPU_PYTHON=tensorrt=trt8/bin/python` tests that runtime in another Python environment, as `--python` does.
+`BACKBENCH_GPU_PYTHON=tensorrt=trt8/bin/python` tests that runtime in another Python environment, as
+`--python` does; `BACKBENCH_GPU_TACTICS` are its tactic sources where not all libraries are there.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+import threading
 from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
+from pydantic import JsonValue
 
-from harness import cache, codec, interpreter, label, registry, route, verify
+from harness import codec, exports, interpreter, label, prepare, registry, route, verify
 from harness.api import Unsupported
+from harness.cache import Cache
 from harness.errors import BackbenchError
 from harness.launch import Worker
-from harness.model import JSON, Artifact, Backbone, Cell, Device, Pace, Precision, Recipe, Request, Setup
+from harness.model import Artifact, Backbone, Cell, Device, Opened, Pace, Precision, Setup
+from harness.spec import BackboneSpec, Spec
 
 
 def _no_gpu() -> str:
@@ -35,10 +41,8 @@ def _no_gpu() -> str:
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(bool(_no_gpu()), reason=_no_gpu() or "there is one")]
 DEVICE = "cuda:0"
 PYTHONS = dict(pair.split("=", 1) for pair in os.environ.get("BACKBENCH_GPU_PYTHON", "").split())
-OPTIONS: Mapping[str, Mapping[str, JSON]] = {
-    "onnx_dynamo": {"opset": 17},  # the newest that TensorRT 8.5 takes
-    "tensorrt_engine": {"tactic_sources": tuple(os.environ.get("BACKBENCH_GPU_TACTICS", "").split())},
-}
+TACTICS = os.environ.get("BACKBENCH_GPU_TACTICS", "").split()
+BACKBONE = Backbone("test_resnet", input_size=64)
 RUNTIMES = [
     name
     for name in registry.found("runtimes")
@@ -53,43 +57,33 @@ def _missing(needs: Mapping[str, str], python: str) -> tuple[str, ...]:
     return interpreter.probe(python).missing(needs) if python else registry.missing(needs)
 
 
+@dataclass
+class Made:
+    """A small backbone with its reference, and what makes more of it."""
+
+    line: prepare.Line
+    source: Artifact
+    reference: Artifact
+
+
 @pytest.fixture(scope="module")
-def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
-    """A small backbone with its reference."""
-    from harness import backbone, reference
-
-    folder = tmp_path_factory.mktemp("snapshot")
-    (folder / "timm").mkdir()
-    (folder / "reference").mkdir()
-    made = backbone.make(Backbone("test_resnet", input_size=64), folder / "timm")
-    artifact = cache.seal(made, folder / "timm", "timm", Recipe("timm", ""), 0.0)
-    reference.make(artifact, Backbone("test_resnet", input_size=64), folder / "reference", 8)
-    return {"artifact": artifact, "reference": str(folder / "reference"), "folder": folder}
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Of a small backbone."""
+    folder = tmp_path_factory.mktemp("made")
+    line = prepare.Line(BACKBONE, Cache(folder / "cache"), folder / "logs", lambda _: None, threading.Event())
+    with ExitStack() as stack:
+        return Made(line, *line.source_and_reference(stack))
 
 
-def _artifact(name: str, precision: Precision, batch: int, source: Artifact, folder: Path) -> Artifact:
-    """The runtime's artifact, by the first exporters of its chain; calibrated ones are left to `backbench run`."""
-    runtime = registry.runtime_class(name)
-    artifact = source
-    for step in route.find(registry.exporter_classes(), "timm", runtime, precision):
-        exporter = registry.exporter_class(step.exporters[0])
-        python = interpreter.of_exporter(step.exporters[0], PYTHONS.get(name, ""))
-        if _missing(exporter.needs, python) or step.makes in exporter.calibrated:
-            pytest.skip(f"{step.exporters[0]} is not installed, or watches images")
-        target = folder / f"{step.target}-{step.makes}-{batch}"
-        target.mkdir(parents=True)
-        options = {**exporter.options, **OPTIONS.get(step.exporters[0], {})}
-        want = Request(step.makes, batch, runtime.opset, DEVICE, options)
-        with Worker(folder / "export.log", python=python, name="export") as worker:
-            reply = worker.ask(
-                "export", 1800, exporter=step.exporters[0], source=codec.encode(artifact), want=codec.encode(want),
-                folder=str(target),
-            )  # fmt: skip
-        from harness.model import Export
-
-        made = codec.decode(Export, reply)
-        artifact = cache.seal(made, target, step.target, Recipe(step.exporters[0], ""), 0.0)
-    return artifact
+def _cell(name: str, precision: Precision, batch: int) -> Cell:
+    """With what the plan would give its exporters."""
+    runtime, cell = registry.runtime_class(name), Cell(BACKBONE, name, precision, batch, DEVICE, 1)
+    steps = route.find(registry.exporter_classes(), BACKBONE.source, runtime, precision, BACKBONE.precision)
+    asked = Spec(
+        backbones=(BackboneSpec(name=BACKBONE.name),),
+        exporters={"tensorrt_engine": {"tactic_sources": list[JsonValue](TACTICS)}},
+    )
+    return replace(exports.given(cell, steps, asked), python=PYTHONS.get(name, ""))
 
 
 @pytest.mark.parametrize("name", RUNTIMES)
@@ -108,31 +102,25 @@ def test_a_runtime_reaches_the_gpu_by_an_inference(name: str, tmp_path: Path) ->
 @pytest.mark.parametrize(("name", "precision"), CASES)
 @pytest.mark.parametrize("batch", [1, 4])
 def test_a_session_runs_as_labelled_and_computes_what_pytorch_does(
-    name: str, precision: Precision, batch: int, snapshot: Mapping[str, Any], tmp_path: Path
+    name: str, precision: Precision, batch: int, made: Made, tmp_path: Path
 ) -> None:
-    runtime, python = registry.runtime_class(name), PYTHONS.get(name, "")
-    if missing := _missing(runtime.needs, python):
+    runtime, cell = registry.runtime_class(name), _cell(name, precision, batch)
+    if missing := _missing(runtime.needs, cell.python):
         pytest.skip(f"not installed: {', '.join(missing)}")
-    try:
-        artifact = _artifact(name, precision, batch, snapshot["artifact"], tmp_path)
-    except Unsupported as error:
-        pytest.skip(error.message)
+    reference = made.reference.path
     setup = Setup(Device("cuda", 0), precision, batch, 1, dict(runtime.options), str(tmp_path))
-    with Worker(tmp_path / "log", python=python, name=name) as worker:
+    with Worker(tmp_path / "log", python=cell.python, name=name) as worker:
         try:
+            artifact = codec.encode(made.line.chain(cell, made.source, made.reference).artifact)
             opened = worker.ask(
-                "open", 1800, runtime=name, artifact=codec.encode(artifact), setup=codec.encode(setup),
-                reference=snapshot["reference"],
-            )  # fmt: skip
+                "open", 1800, runtime=name, artifact=artifact, setup=codec.encode(setup), reference=reference
+            )
         except Unsupported as error:
             pytest.skip(error.message)
-        from harness.model import Opened
-
         facts = codec.decode(Opened, opened).facts
-        cell = Cell(Backbone("test_resnet"), name, precision, batch, DEVICE)
         assert label.contradiction(cell, facts) == ""
         tolerance = codec.encode(verify.DEFAULTS[precision])
-        checked = worker.ask("verify", 600, reference=snapshot["reference"], precision=precision, tolerance=tolerance)
+        checked = worker.ask("verify", 600, reference=reference, precision=precision, tolerance=tolerance)
         assert checked["passed"], checked["reason"]
         burst = worker.ask("burst", 600, pace=codec.encode(Pace(0.2, 0.1, 3)))
         assert burst["compute_ns"] and burst["end_to_end_ns"]

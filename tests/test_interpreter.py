@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from harness import codec, interpreter, launch, store
+from harness import codec, interpreter, launch, recipes, registry, store
+from harness.cli.matrix import blank, resolve
 from harness.code_path import PACKAGES, code_path
-from harness.errors import PlanInvalid
+from harness.errors import MissingLibrary, PlanInvalid
 from harness.launch import Worker
+from harness.model import Artifact, Recipe, Request
 from tests import making
 
 QUICKSTART = Path(__file__).parent.parent / "results" / "quickstart"
@@ -85,3 +89,66 @@ def test_an_environment_that_cannot_run_a_worker_says_why(tmp_path: Path, script
     python.chmod(0o755)
     with pytest.raises(PlanInvalid, match=said):
         interpreter.probe(str(python))
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> str:
+    """An interpreter that says it has TensorRT, and no torch."""
+    libraries = {
+        "tensorrt": "8.5.3.1",
+        "cuda.core": "1.2.2",
+        "cuda.bindings": "13.4.4",
+        "torch": "absent",
+        "numpy": "2.2.6",
+    }
+    said = json.dumps({"version": "3.10.13", "versions": {"numpy": "2.2.6"}, "libraries": libraries})
+    python = tmp_path / "trt8"
+    python.write_text(f"#!/bin/sh\necho '{said}'\n")
+    python.chmod(0o755)
+    return str(python)
+
+
+def test_what_is_installed_there_counts(elsewhere: str) -> None:
+    needs: Mapping[str, str] = registry.runtime_class("tensorrt").needs
+    interpreter.check_installed("tensorrt", needs, elsewhere)
+    assert interpreter.versions(("tensorrt", "torch", "onnx"), elsewhere) == {
+        "tensorrt": "8.5.3.1", "torch": "absent", "onnx": "absent",
+    }  # fmt: skip
+    assert interpreter.versions(("numpy",))["numpy"] != "2.2.6", "this environment's own"
+    with pytest.raises(
+        MissingLibrary, match=f"torch_eager needs torch, timm, which is not installed for {elsewhere}"
+    ) as caught:
+        interpreter.check_installed("torch_eager", registry.runtime_class("torch_eager").needs, elsewhere)
+    assert caught.value.hint == f"{elsewhere} -m pip install torch timm"
+
+
+def test_an_engine_is_built_where_it_runs_and_what_is_portable_here(elsewhere: str) -> None:
+    assert interpreter.of_exporter("tensorrt_engine", elsewhere) == elsewhere
+    assert interpreter.of_exporter("onnx_dynamo", elsewhere) == "", "torch is here alone"
+    assert interpreter.of_exporter("tensorrt_engine", "") == ""
+
+
+def test_the_versions_there_are_part_of_the_recipe(elsewhere: str, tmp_path: Path) -> None:
+    want = Request("fp32", 1, device="cuda:0")
+    source = Artifact("onnx", "", "fp32", (), (), "d" * 64, 4, Recipe("x", ""))
+    there = recipes.recipe_of("tensorrt_engine", source, want, {}, elsewhere)
+    assert there.versions["tensorrt"] == "8.5.3.1"
+    assert codec.key(there) != codec.key(recipes.recipe_of("tensorrt_engine", source, want, {}))
+
+
+def test_a_plan_gives_a_runtime_its_interpreter(tmp_path: Path) -> None:
+    matrix = {
+        **blank(),
+        "models": ("test_vit",),
+        "runtimes": ("torch_eager", "ort_cpu"),
+        "pythons": {"ort_cpu": sys.executable},
+    }
+    (group,) = resolve(None, matrix).groups
+    assert [(cell.runtime, cell.python) for cell in group.cells] == [("torch_eager", ""), ("ort_cpu", sys.executable)]
+    (tmp_path / "plan.yaml").write_text(
+        "backbones: [test_vit]\nruntimes: [torch_eager, {name: ort_cpu, python: bin/python}]\n"
+    )
+    with pytest.raises(PlanInvalid, match=f"plan.yaml:2: {tmp_path}/bin/python is no interpreter"):
+        resolve(str(tmp_path / "plan.yaml"), blank())
+    with pytest.raises(PlanInvalid, match="an interpreter is given for 'openvino', which the plan does not measure"):
+        resolve(None, {**matrix, "pythons": {"openvino": sys.executable}})

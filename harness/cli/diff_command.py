@@ -88,7 +88,7 @@ def _of_model(
     size: int | None,
     tolerance: float | None,
 ) -> Divergence:
-    from harness import cache, plan, prepare, spec
+    from harness import cache, plan, spec, to_onnx
     from harness.cli.matrix import cache_sources
 
     kinds: Sequence[Precision] = precisions or ("fp32",)
@@ -111,9 +111,7 @@ def _of_model(
         raise PlanInvalid(f"{model!r} names {len(groups)} backbones", "give one: backbench list models")
     backbone = groups[0].cells[0].backbone
     made = [
-        prepare.onnx_artifact(
-            backbone, kinds[i % len(kinds)], names[i % len(names)], kept, kept.folder / "logs" / "diff", _tell
-        )
+        to_onnx.make(backbone, kinds[i % len(kinds)], names[i % len(names)], kept, kept.folder / "logs" / "diff", _tell)
         for i in range(2)
     ]
     (first, reference), (second, _) = made

@@ -142,6 +142,35 @@ def test_a_full_gpu_is_not_remembered_as_the_models_fault(trt: double.Double, tm
         engine(tmp_path)
 
 
+def test_kernels_come_from_the_libraries_that_are_named(trt: double.Double, tmp_path: Path) -> None:
+    assert engine(tmp_path)[0].details["tactic_sources"] == ["CUBLAS", "JIT"], "the double's own choice"
+    assert engine(tmp_path, tactic_sources=["JIT", "CUDNN"])[0].details["tactic_sources"] == ["CUDNN", "JIT"]
+    assert engine(tmp_path, tactic_sources="JIT")[0].details["tactic_sources"] == ["JIT"]
+    with pytest.raises(Unsupported, match="has no tactic source CUDNNN") as caught:
+        engine(tmp_path, tactic_sources=["CUDNNN"])
+    assert caught.value.hint == "it has: CUBLAS, CUDNN, JIT"
+
+
+def test_the_cause_is_told_and_not_what_follows_from_it(trt: double.Double, tmp_path: Path) -> None:
+    """What TensorRT 8.5.3.1 logged on an H100 beside a cuBLAS that lacked a function, 2026-11-27."""
+    trt.build_error = (
+        "3: [libLoader.h::symbolAddress::92] Error Code 3: Internal Error (SymbolAddress for cublasGetProperty could not "
+        "be loaded, check function name against library symbol)\n"
+        "2: [builder.cpp::buildSerializedNetwork::751] Error Code 2: Internal Error (Assertion engine != nullptr failed. )"
+    )
+    with pytest.raises(RunFailed, match=r"cuBLAS, cuDNN.*cublasGetProperty") as caught:
+        engine(tmp_path)
+    assert "tensorrt_engine.tactic_sources=" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("version", "opset"),
+    [("8.5.3.1", 16), ("8.6.1", 17), ("10.3.0", None), ("11.4.0.106", None), ("absent", None), ("unknown", None)],
+)
+def test_an_old_parser_gets_an_opset_that_it_takes(version: str, opset: int | None) -> None:
+    assert TensorRt.opset({"tensorrt": version}) == opset
+
+
 def test_the_timing_cache_grows_and_one_of_another_driver_is_left(trt: double.Double, tmp_path: Path) -> None:
     sizes = [engine(tmp_path)[0].details["timing_cache"] for _ in range(2)]
     assert [size["bytes_before"] for size in sizes] == [0, 1]  # type: ignore[index,call-overload]

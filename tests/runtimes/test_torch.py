@@ -12,7 +12,8 @@ import pytest
 
 from harness import backbone, registry
 from harness.api import OpenFailed, RunFailed
-from harness.model import Artifact, Device, Recipe, TensorSpec
+from harness.model import Artifact, Device, Recipe, Setup, TensorSpec
+from runtimes._torch import _set_switches
 from runtimes._torch_profile import _kernel
 from tests.runtimes.opening import SHAPE, images, infer, opened
 
@@ -237,6 +238,16 @@ def test_closing_twice_is_harmless() -> None:
     session = opened("torch_eager", artifact())
     session.close()
     session.close()
+
+
+def test_on_a_gpu_the_hosts_threads_only_copy() -> None:
+    before = torch.get_num_threads()
+    try:
+        options = dict(registry.runtime_class("torch_eager").options)
+        _set_switches(torch, Setup(Device("cuda", 0), "fp32", 1, 2, options, ""))
+        assert torch.get_num_threads() == 1, "a pool of them would spin beside what launches kernels"
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.gpu
