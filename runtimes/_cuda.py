@@ -1,7 +1,7 @@
 """Buffers, a stream, events and graphs of CUDA by cuda-core: no torch and no CuPy on a box that only measures.
 
 The Protocols are the part of cuda-core that is used; `scripts/check-tensorrt-api` holds them to the installed cuda-core.
-https://nvidia.github.io/cuda-python/cuda-core/latest/api.html. Not executed on a GPU yet.
+https://nvidia.github.io/cuda-python/cuda-core/latest/api.html. All but graphs executed on an H100 (docs/edge.md).
 """
 
 from __future__ import annotations

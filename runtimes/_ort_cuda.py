@@ -1,8 +1,8 @@
 """ONNX Runtime sessions on a CUDA GPU: inputs and outputs live there, in a stream whose events are the device's clock.
 
 Page-locked host memory, device memory, the stream and its events are cuda-core's, as for TensorRT; ONNX Runtime is given
-their addresses. Not executed on a GPU yet: what is tested is on a double of cuda-core and on ONNX Runtime's real CPU
-session.
+their addresses. Executed on an H100 (docs/edge.md), graphs and profile not yet; tested on a double of cuda-core and on ONNX
+Runtime's real CPU session.
 https://onnxruntime.ai/docs/execution-providers/CUDA-ExecutionProvider.html
 """
 

@@ -1,4 +1,4 @@
-"""ONNX Runtime on a CUDA GPU. Not executed on a GPU yet."""
+"""ONNX Runtime on a CUDA GPU. Executed on an H100 (docs/edge.md)."""
 
 from __future__ import annotations
 
