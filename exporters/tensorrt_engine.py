@@ -1,7 +1,7 @@
 """ONNX to a TensorRT engine: 8.5, 8.6, 10.x and 11.x, the precision from the types in the ONNX graph.
 
-Held to NVIDIA's bindings by `scripts/check-tensorrt-api`, and tested on a typed double; TensorRT 8.5.3.1 built engines of resnet50 in
-fp16 and tf32 by it on an H100.
+Held to NVIDIA's bindings by `scripts/check-tensorrt-api`, and tested on a typed double; by it TensorRT
+8.5.3.1 built engines of resnet50 in fp16 and tf32 on an H100.
 """
 
 from __future__ import annotations

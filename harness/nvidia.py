@@ -1,6 +1,7 @@
 """What exporters and runtimes share about NVIDIA GPUs: which are reached, TensorRT's log, what only some versions have.
 
-Held to NVIDIA's own bindings by `scripts/check-tensorrt-api`, and tested on a typed double; executed on an H100 (docs/edge.md).
+Held to NVIDIA's own bindings by `scripts/check-tensorrt-api`, and tested on a typed double; executed on an H100
+(docs/edge.md).
 """
 
 from __future__ import annotations

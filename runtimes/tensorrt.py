@@ -1,6 +1,7 @@
 """TensorRT engines by TensorRT's own runtime: 8.5, 8.6, 10.x and 11.x through one API, that of tensor addresses.
 
-Not executed on a GPU yet (its engines were built on an H100): held to NVIDIA's bindings by `scripts/check-tensorrt-api`, and tested on a typed double.
+Not executed on a GPU yet (its engines were built on an H100): held to NVIDIA's bindings by
+`scripts/check-tensorrt-api`, and tested on a typed double.
 """
 
 from __future__ import annotations

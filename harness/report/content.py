@@ -38,7 +38,23 @@ def rows(records: Sequence[Record]) -> list[tuple[str, ...]]:
     names = called(records)
     places = {backbone: i for i, backbone in enumerate(names)}
     ordered = sorted(records, key=lambda r: (places[r.cell.backbone], r.outcome == "unsupported"))
-    return [_row(record, names[record.cell.backbone]) for record in ordered]
+    alike = _alike(ordered)
+    return [_row(record, names[record.cell.backbone], alike) for record in ordered]
+
+
+def _alike(records: Sequence[Record]) -> frozenset[tuple[str, str]]:
+    """Options as (exporter, option) that tell no two cells apart: all that the exporter made have the same value."""
+    given: dict[tuple[str, str], set[str]] = {}
+    for record in records:
+        for exporter, options in record.cell.exports.items():
+            for key, value in options.items():
+                given.setdefault((exporter, key), set()).add(str(value))
+    for record in records:
+        chain = record.artifact.chain if record.artifact is not None else ()
+        for exporter, key in given:
+            if exporter in chain and key not in record.cell.exports.get(exporter, {}):
+                given[exporter, key].add("its default")
+    return frozenset(option for option, values in given.items() if len(values) == 1)
 
 
 def called(records: Iterable[Record]) -> Mapping[Backbone, str]:
@@ -48,12 +64,18 @@ def called(records: Iterable[Record]) -> Mapping[Backbone, str]:
     return {backbone: names[backbone] for backbone in backbones}
 
 
-def _row(record: Record, name: str) -> tuple[str, ...]:
+def _row(record: Record, name: str, alike: frozenset[tuple[str, str]]) -> tuple[str, ...]:
+    """`alike` are options of exporters that need not be told: the command has them."""
     cell = record.cell
     runtime = cell.runtime + "".join(f" {k}={v}" for k, v in sorted(cell.options.items()))
     runtime += "".join(
-        f" {name}.{k}={v}" for name, given in sorted(cell.exports.items()) for k, v in sorted(given.items())
+        f" {exporter}.{k}={v}"
+        for exporter, given in sorted(cell.exports.items())
+        for k, v in sorted(given.items())
+        if (exporter, k) not in alike
     )
+    if cell.python:
+        runtime += f" python={cell.python}"
     if cell.device != "cpu":
         runtime += f" ({cell.device})"
     if cell.label:

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from harness import results
 from harness.model import Attempt, Backbone, Group
-from harness.record import ArtifactNote, Finding, Plan
+from harness.record import ArtifactNote, Finding, Plan, Record
 from harness.report import content, forms, points, text
 from tests import making
 
@@ -127,6 +127,22 @@ def test_what_was_refused_stands_last_among_its_backbone_and_is_said_once_for_al
     assert [row[-1] for row in rows[:2]] == ["trusted", "unsupported"]
     title = refused[0].cell.title
     assert content.remarks(records)[0] == f"a, b, c and 1 more {title}: unsupported: no kernels → add one"
+
+
+def test_an_exporters_option_is_told_where_it_tells_cells_apart() -> None:
+    def made(opset: int, batch: int = 1, python: str = "") -> Record:
+        exports = {"onnx_dynamo": {"opset": opset}} if opset else {}
+        cell = replace(making.FAST, batch=batch, python=python, exports=exports)
+        note = ArtifactNote("onnx", "fp32", "d" * 64, ("onnx_dynamo",), (), {})
+        return replace(making.record(cell), artifact=note)
+
+    def named(*records: Record) -> list[str]:
+        return [row[1] for row in content.rows(records)]
+
+    assert named(made(17), made(17, 8)) == ["ort_cpu", "ort_cpu"], "the command has it"
+    assert named(made(17), made(18)) == ["ort_cpu onnx_dynamo.opset=17", "ort_cpu onnx_dynamo.opset=18"]
+    assert named(made(17), made(0)) == ["ort_cpu onnx_dynamo.opset=17", "ort_cpu"]
+    assert named(made(0), made(0, python="/new/python")) == ["ort_cpu", "ort_cpu python=/new/python"]
 
 
 def test_backbones_that_differ_are_never_one_in_a_report() -> None:
