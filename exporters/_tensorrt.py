@@ -212,11 +212,16 @@ def timing_cache(
     file = nvidia.timing_cache_file(belongs)
     with nvidia.locked(file):
         known = file.read_bytes() if used and file.exists() else b""
-        cache = config.create_timing_cache(known)
-        attached = config.set_timing_cache(cache, ignore_mismatch=False)
-        if not attached:  # of another driver: TensorRT refuses it
-            cache, known = config.create_timing_cache(b""), b""
-            config.set_timing_cache(cache, ignore_mismatch=False)
-        yield {"used": used, "bytes_before": len(known), "refused": not attached}
-        if used:
+        cache, refused = _attached(config, known), False
+        if cache is None:  # of another driver; and 8.5 on an H100 could not read back one that it had written
+            known, refused = b"", True
+            cache = _attached(config, known)
+        yield {"used": used, "bytes_before": len(known), "refused": refused}
+        if used and cache is not None:
             nvidia.replace_file(file, cache.serialize())
+
+
+def _attached(config: nvidia.types.IBuilderConfig, known: bytes) -> nvidia.types.ITimingCache | None:
+    """The timing cache that a builder takes of these bytes; None where it takes none."""
+    cache = config.create_timing_cache(known)
+    return cache if cache is not None and config.set_timing_cache(cache, ignore_mismatch=False) else None
