@@ -31,7 +31,8 @@ def parse(
     lines = "".join(f"\n  - {_told(problem, file)}" for problem in problems)
     lacking = all("UNSUPPORTED" in str(problem.code()) for problem in problems)
     kind = Unsupported if lacking else ExportFailed
-    older = "take an older opset (-o onnx_dynamo.opset=17) or a newer TensorRT, or measure it by ort_cuda"
+    options = "-o onnx_dynamo.opset=16 -o onnx_torchscript.opset=16"
+    older = f"take an older opset ({options}) or a newer TensorRT, or measure it by ort_cuda"
     hint = older if lacking else "export the model again"
     raise kind(f"TensorRT {trt.__version__} does not take {len(problems)} nodes of {file.name}:{lines}", hint)
 
@@ -108,15 +109,21 @@ def configure(
 def _tactic_sources(trt: nvidia.types.TensorRT, config: nvidia.types.IBuilderConfig, asked: JSON) -> JSON:
     """Let kernels come from these libraries alone, where any are named; those that they may come from, read back."""
     known = trt.TacticSource.__members__
-    names = [str(name) for name in (asked if isinstance(asked, (list, tuple)) else [asked])]
+    listed = asked if isinstance(asked, (list, tuple)) else str(asked).split(",")
+    names = [str(name).strip() for name in listed]
     if unknown := [name for name in names if name not in known]:
         raise Unsupported(
             f"TensorRT {trt.__version__} has no tactic source {unknown[0]}", f"it has: {', '.join(known)}"
         )
     if names:
         config.set_tactic_sources(sum(1 << int(known[name]) for name in dict.fromkeys(names)))
-    allowed = config.get_tactic_sources()
-    return [name for name, source in known.items() if allowed >> int(source) & 1]
+    bits = config.get_tactic_sources()
+    allowed: list[JSON] = [name for name, source in known.items() if bits >> int(source) & 1]
+    if names and set(allowed) != set(names):
+        raise Unsupported(
+            f"TensorRT {trt.__version__} does not keep to {', '.join(names)}: it allows {', '.join(map(str, allowed))}"
+        )
+    return allowed
 
 
 def _on_dla(

@@ -31,6 +31,9 @@ class TensorRtEngine(Exporter):
     portable = False
     dynamic_batch = False
     independent: ClassVar = {"timing_cache": False}
+    words: ClassVar = {
+        "tactic_sources": ("CUBLAS", "CUBLAS_LT", "CUDNN", "EDGE_MASK_CONVOLUTIONS", "JIT_CONVOLUTIONS"),
+    }  # fmt: skip
     options: ClassVar = {
         "workspace_mib": 0, "builder_level": 3, "timing_cache": True, "profile": [1, 8, 32], "tactic_sources": [],
     }  # fmt: skip

@@ -11,7 +11,8 @@ from harness.model import JSON, Cell
 def options(cells: Sequence[Cell]) -> list[str]:
     """Words such as `-m resnet50 -r ort_cpu --precision int8`: the smallest matrix with all of the cells.
 
-    A run has one number of threads, one kind of weights and one value of each option: those of the first cell that has any.
+    A run has one number of threads, one kind of weights, one interpreter of each runtime and one value of each option: those
+    of the first cell that has any.
     """
     words = []
     for option, values in (
@@ -30,6 +31,8 @@ def options(cells: Sequence[Cell]) -> list[str]:
         ("--calib", [cell.calibration.folder for cell in cells if cell.calibration is not None]),
     ):
         words += _each(option, [value for value in values if value][:1])
+    pythons = {cell.runtime: cell.python for cell in reversed(cells) if cell.python}
+    words += [word for pair in sorted(pythons.items()) for word in ("--python", "=".join(pair))]
     given: dict[str, JSON] = {}
     for cell in cells:
         for plugin, told in ({cell.runtime: cell.options} | dict(cell.exports)).items():

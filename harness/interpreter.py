@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from harness.launch import environment
 from harness.model import LATER
 
 _TIMEOUT_S = 120.0
+NEEDS = "numpy click rich pydantic PyYAML psutil py-cpuinfo platformdirs filelock"
+"""What Backbench's worker needs in another environment, besides what the runtime does."""
 _PROBE = """
 import json, platform, sys
 import harness.codec, harness.measure, harness.reference, harness.registry, harness.usage, harness.verify, harness.worker
@@ -42,10 +45,16 @@ class Environment:
         return tuple(need for module, need in needs.items() if self.libraries.get(module, "absent") == "absent")
 
 
+def path_of(python: str) -> str:
+    """The absolute path of an interpreter that is given by path or, without a folder, by name; empty stays empty."""
+    named = shutil.which(python) if python and os.sep not in python else None
+    return str(Path(named or python).expanduser().absolute()) if python else ""
+
+
 @functools.cache
 def probe(python: str) -> Environment:
     """The environment of the interpreter at `python`, tried out. Raises `PlanInvalid` where it cannot run a worker."""
-    path = Path(python).expanduser().absolute()
+    path = Path(path_of(python))
     if not path.is_file() or not os.access(path, os.X_OK):
         raise PlanInvalid(f"{python} is no interpreter that can be started", "give one such as venv/bin/python")
     try:
@@ -62,7 +71,7 @@ def probe(python: str) -> Environment:
         raise PlanInvalid(f"{path} does not answer as a Python interpreter: {error}", "try it by hand") from error
     if said is None:
         last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-        raise PlanInvalid(f"{path} cannot run a worker: {last}", f"{path} -m pip install backbench")
+        raise PlanInvalid(f"{path} cannot run a worker: {last}", f"{path} -m pip install {NEEDS}")
     return Environment(str(path), said["version"], said["versions"], said["libraries"])
 
 

@@ -95,6 +95,7 @@ class Worker:
         """
         self.name = name
         self.log = log
+        self._python = python
         command = [*prefix, python or sys.executable, "-m", "harness.worker"]
         with _log_of(log, command) as stderr:
             try:
@@ -165,7 +166,10 @@ class Worker:
             reply = json.loads(line)
             if "error" in reply:
                 failure = reply["error"]
-                raise from_wire(failure["kind"], failure["message"], failure["hint"])
+                hint = failure["hint"]
+                if self._python and hint.startswith("pip "):
+                    hint = f"{self._python} -m {hint}"
+                raise from_wire(failure["kind"], failure["message"], hint)
             return reply["value"]
         except (ValueError, KeyError, TypeError) as error:
             self.kill()

@@ -162,7 +162,7 @@ class Cell:
     batch: int = 1
     device: str = "cpu"
     threads: int = 0
-    """Threads that one inference may use; 0 on a device where the host's threads do not compute."""
+    """Threads that one inference may use on the CPU; with another device the host may use fewer (`Facts.threads`)."""
     options: Mapping[str, JSON] = field(default_factory=dict)
     """The runtime's own options where they differ from its defaults."""
     cpus: str = ""

@@ -33,7 +33,7 @@ _MENDS: Mapping[str, tuple[str, str]] = {
     "no_device": ("CUDA sees no GPU", "is CUDA_VISIBLE_DEVICES empty? see: nvidia-smi"),
     "[libloader.h": (
         "TensorRT does not find what it takes kernels from (cuBLAS, cuDNN), in the version that it was built with",
-        "install it; or do without: -o 'tensorrt_engine.tactic_sources=[\"EDGE_MASK_CONVOLUTIONS\",\"JIT_CONVOLUTIONS\"]'",
+        "install it; or do without: -o tensorrt_engine.tactic_sources=EDGE_MASK_CONVOLUTIONS,JIT_CONVOLUTIONS",
     ),
     "nvidia driver library": ("there is no NVIDIA driver (libcuda.so.1)", _DRIVER),
     "libcuda.so": ("there is no NVIDIA driver (libcuda.so.1)", _DRIVER),

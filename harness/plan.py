@@ -182,7 +182,8 @@ def _group(
             cells[key_of(made)] = made
         except BackbenchError as error:
             impossible.append((cell, error))
-    baseline = _baseline(spec, backbone, batch, threads, cells, impossible)
+    pythons = {entry.name: entry.python for entry in reversed(runtimes)}
+    baseline = _baseline(spec, backbone, batch, threads, cells, impossible, pythons)
     if baseline is not None:
         cells = {key_of(baseline): baseline} | cells
         if spec.rules.control:
@@ -247,7 +248,13 @@ def check_possible(cell: Cell) -> tuple[route.Step, ...]:
 
 
 def _baseline(
-    spec: Spec, backbone: Backbone, batch: int, threads: int, cells: Mapping[str, Cell], impossible: list[_Impossible]
+    spec: Spec,
+    backbone: Backbone,
+    batch: int,
+    threads: int,
+    cells: Mapping[str, Cell],
+    impossible: list[_Impossible],
+    pythons: Mapping[str, str],
 ) -> Cell | None:
     """The cell that the group is compared with: the framework in fp32 where it can run, else the first cell there is.
 
@@ -256,10 +263,12 @@ def _baseline(
     name = spec.baseline or (ONNX_BASELINE if backbone.path else FRAMEWORK)
     mine = [cell for cell in cells.values() if cell.runtime == name]
     if alike := [cell for cell in mine if cell.precision == backbone.precision]:
-        return min(alike, key=lambda cell: len(cell.options))  # plain, where the plan has it plain
+        # Plain, where the plan has it plain.
+        return min(alike, key=lambda cell: (bool(cell.python), len(cell.options)))
     kinds = registry.runtime_class(name).precisions
     device = next((device for device in spec.devices if device.partition(":")[0] in kinds), "cpu")
-    added = _cell(backbone, name, backbone.precision, batch, device, threads, {}, spec.cpus)
+    python = pythons.get(name, "")
+    added = _cell(backbone, name, backbone.precision, batch, device, threads, {}, spec.cpus, python)
     try:
         made = exports.given(added, check_possible(added), spec)
         return made if cells else None

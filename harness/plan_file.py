@@ -52,7 +52,9 @@ def _beside(folder: Path, data: dict[str, Any]) -> dict[str, Any]:
         ]  # fmt: skip
     if isinstance(listed := data.get("runtimes"), list):
         moved["runtimes"] = [
-            {**entry, "python": seen(entry["python"])} if isinstance(entry, dict) and "python" in entry else entry
+            {**entry, "python": seen(entry["python"])}
+            if isinstance(entry, dict) and "/" in str(entry.get("python"))
+            else entry
             for entry in listed
         ]
     if isinstance(watched := data.get("calibration"), dict) and "folder" in watched:

@@ -228,7 +228,6 @@ class Record:
     latency: Mapping[str, Latency] = field(default_factory=dict)
     """By scope; by the device's clock `device` (`compute`) and `split_h2d`, `split_compute`, `split_d2h` (`end_to_end`)."""
     speedup: Mapping[str, Speedup] = field(default_factory=dict)
-    """By scope."""
     rounds: int = 0
     measured_s: float = 0.0
     """Seconds spent in this cell's bursts, discarded inferences included."""
@@ -314,15 +313,16 @@ class Plan:
 
 @dataclass(frozen=True)
 class Run:
-    """Head of a results folder."""
+    """Head of a results folder. `started` and `finished` are ISO 8601 with the UTC offset."""
 
     id: str
     command: tuple[str, ...]
     started: str
-    """ISO 8601 with the UTC offset."""
     plan: Plan
     machine: Mapping[str, JSON]
     versions: Mapping[str, str]
+    elsewhere: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """The same of the plan's other Python environments, by interpreter."""
     finished: str = ""
     """Empty until every cell has a record."""
     overhead_ns: float | None = None

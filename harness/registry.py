@@ -9,7 +9,7 @@ import importlib.util
 import inspect
 import json
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -100,9 +100,18 @@ def check_options(name: str, of: type[api.Exporter | api.Runtime], given: Mappin
                 f"{name}.{option} takes {takes}, not {value!r}", f"its default is {json.dumps(known[option])}"
             )
         words = of.words.get(option)
-        if words and value not in words:
-            hint = did_you_mean(str(value), words, f"its default is {json.dumps(known[option])}")
-            raise PlanInvalid(f"{name}.{option} is one of {', '.join(words)}, not {value!r}", hint)
+        several = isinstance(known[option], (list, tuple))
+        for word in _listed(value) if several else (value,):
+            if words and word not in words:
+                hint = did_you_mean(str(word), words, f"its default is {json.dumps(known[option])}")
+                raise PlanInvalid(
+                    f"{name}.{option} is {'of' if several else 'one of'} {', '.join(words)}, not {word!r}", hint
+                )
+
+
+def _listed(value: object) -> Sequence[object]:
+    """The words of a list; a text is a list with commas."""
+    return value if isinstance(value, (list, tuple)) else [word.strip() for word in str(value).split(",")]
 
 
 def check_runtime_options(name: str, given: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from harness import codec, core_to_core, group, machine, stats, summary
+from harness import codec, core_to_core, group, interpreter, machine, stats, summary
 from harness.cache import Cache, writing
 from harness.launch import Worker
 from harness.memo import Memo
@@ -67,7 +67,12 @@ def new_run(plan: Plan, command: Sequence[str]) -> Run:
         plan=plan,
         machine=machine.facts(),
         versions=machine.versions(),
+        elsewhere={python: interpreter.probe(python).versions for python in sorted(_interpreters(plan))},
     )
+
+
+def _interpreters(plan: Plan) -> set[str]:
+    return {cell.python for group in plan.groups for cell in group.cells if cell.python}
 
 
 def carry_out(campaign: Campaign) -> tuple[Record, ...]:

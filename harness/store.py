@@ -110,9 +110,11 @@ def _elsewhere(kept: Run, now: Run) -> Iterator[str]:
     for field, change in comparable.runs_differ(kept, now):
         if field == "machine":
             yield comparable.said(change)
-    for name in sorted({*kept.versions, *now.versions}):
-        if (was := kept.versions.get(name)) != (is_now := now.versions.get(name)):
-            yield f"{name} was {was or 'absent'}, and is {is_now or 'absent'}"
+    for python in ("", *sorted({*kept.elsewhere} & {*now.elsewhere})):
+        before, after = (run.elsewhere[python] if python else run.versions for run in (kept, now))
+        for name in sorted({*before, *after}):
+            if (was := before.get(name)) != (is_now := after.get(name)):
+                yield f"{name}{python and f' of {python}'} was {was or 'absent'}, and is {is_now or 'absent'}"
 
 
 def read_run(folder: Path) -> Run:

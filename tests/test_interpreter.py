@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from harness import codec, interpreter, launch, recipes, registry, store
+from harness import again, codec, interpreter, launch, recipes, registry, run, store
 from harness.cli.matrix import blank, resolve
 from harness.code_path import PACKAGES, code_path
-from harness.errors import MissingLibrary, PlanInvalid
+from harness.comparing import live
+from harness.errors import MissingLibrary, PlanInvalid, UnknownName
 from harness.launch import Worker
-from harness.model import Artifact, Recipe, Request
+from harness.model import Artifact, Group, Recipe, Request
 from tests import making
 
 QUICKSTART = Path(__file__).parent.parent / "results" / "quickstart"
@@ -152,3 +153,63 @@ def test_a_plan_gives_a_runtime_its_interpreter(tmp_path: Path) -> None:
         resolve(str(tmp_path / "plan.yaml"), blank())
     with pytest.raises(PlanInvalid, match="an interpreter is given for 'openvino', which the plan does not measure"):
         resolve(None, {**matrix, "pythons": {"openvino": sys.executable}})
+    with pytest.raises(UnknownName, match="'openvino_ir', which is an exporter: give its runtime"):
+        resolve(None, {**matrix, "pythons": {"openvino_ir": sys.executable}})
+
+
+def test_one_runtime_may_stand_in_a_plan_with_several_interpreters(tmp_path: Path, elsewhere: str) -> None:
+    file = tmp_path / "plan.yaml"
+    file.write_text(
+        f"backbones: [test_vit]\nbaseline: ort_cpu\nruntimes: [{{name: ort_cpu, python: {sys.executable}}}, ort_cpu]\n"
+    )
+    plan = resolve(str(file), blank())
+    (group,) = plan.groups
+    assert sorted(cell.python for cell in group.cells) == ["", sys.executable]
+    assert plan_key(group) == "", "the plain one is the baseline"
+    with pytest.raises(PlanInvalid, match="several interpreters"):
+        resolve(str(file), {**blank(), "pythons": {"ort_cpu": elsewhere}})
+
+
+def plan_key(group: Group) -> str:
+    """The interpreter of a group's baseline."""
+    return next(cell.python for cell in group.cells if codec.key(cell) == group.baseline)
+
+
+def test_a_baseline_that_the_plan_adds_runs_where_its_runtime_does() -> None:
+    matrix = {
+        **blank(),
+        "models": ("test_vit",),
+        "runtimes": ("openvino",),
+        "precisions": ("int8",),
+        "baseline": "openvino",
+    }
+    (group,) = resolve(None, {**matrix, "pythons": {"openvino": sys.executable}}).groups
+    assert {cell.python for cell in group.cells} == {sys.executable}
+
+
+def test_a_run_keeps_the_versions_of_its_environments_and_notices_when_they_change(tmp_path: Path) -> None:
+    matrix = {**blank(), "models": ("test_vit",), "runtimes": ("ort_cpu",), "pythons": {"ort_cpu": sys.executable}}
+    head = run.new_run(resolve(None, matrix), ("backbench", "run"))
+    assert head.elsewhere[sys.executable]["numpy"] == head.versions["numpy"]
+    store.Store.create(tmp_path / "run", head)
+    newer = replace(head, elsewhere={sys.executable: {**head.elsewhere[sys.executable], "numpy": "99.0"}})
+    with pytest.raises(PlanInvalid, match=f"numpy of {sys.executable} was .*, and is 99.0"):
+        store.Store.resume(tmp_path / "run", newer)
+
+
+def test_the_command_that_measures_cells_again_has_their_interpreter() -> None:
+    words = again.options([replace(making.FAST, python="/new/python"), making.BASE])
+    assert words[words.index("--python") + 1] == "ort_cpu=/new/python"
+
+
+def test_both_sides_of_a_comparison_may_run_elsewhere() -> None:
+    matrix = {**blank(), "models": ("test_vit",), "runtimes": ("ort_cpu",), "pythons": {"ort_cpu": sys.executable}}
+    sides = [resolve(None, {**matrix, "models": (name,)}) for name in ("test_vit", "test_resnet")]
+    (group,) = live.oppose(sides[0], sides[1], ("ort_cpu",), ("", "")).groups
+    assert [cell.python for cell in group.cells] == [sys.executable] * 2
+
+
+def test_what_a_worker_there_advises_is_for_there(tmp_path: Path) -> None:
+    with Worker(tmp_path / "log", python=sys.executable) as worker, pytest.raises(MissingLibrary) as caught:
+        worker._value("open", b'{"error": {"kind": "MissingLibrary", "message": "no x", "hint": "pip install x"}}')
+    assert caught.value.hint == f"{sys.executable} -m pip install x"

@@ -156,6 +156,8 @@ def _live(base: str | None, new: str | None, how: How, more: Mapping[str, Any]) 
         raise click.UsageError("--live measures both sides alike: it takes no repeats and no --force-compare")
     python_a, python_b = more["python_a"], more["python_b"]
     environments = None
+    if (python_a or python_b) and more["pythons"]:
+        raise click.UsageError("give either --python, for both sides, or --python-a and --python-b")
     if python_a or python_b:
         environments = (interpreter.probe(python_a or sys.executable), interpreter.probe(python_b or sys.executable))
         # Not this interpreter's own path where none was given: it is then the worker that `backbench run` starts.

@@ -58,6 +58,9 @@ def _python_pair(ctx: click.Context, param: click.Parameter, values: tuple[str, 
     pairs = {text: text.partition("=") for text in values}
     if wrong := [text for text, (runtime, _, path) in pairs.items() if not (runtime and path)]:
         raise click.BadParameter(f"{wrong[0]!r} is not RUNTIME=PATH, such as tensorrt=trt8/bin/python")
+    found = [runtime for runtime, _, _ in pairs.values()]
+    if twice := [runtime for runtime in found if found.count(runtime) > 1]:
+        raise click.BadParameter(f"{twice[0]} has two interpreters: a plan file has an entry for each (docs/edge.md)")
     return {runtime: path for runtime, _, path in pairs.values()}
 
 
@@ -173,7 +176,9 @@ _MATRIX = (
         help="How far outputs may be from PyTorch's: rel_l2, median_rel_l2, cosine, top1_agreement, max_abs "
         "(int8.rel_l2=0.2); may be repeated. Defaults: docs/precision.md.",
     ),
-    click.option("--threads", type=click.IntRange(1), help="Threads per inference. Default: one per physical core."),
+    click.option(
+        "--threads", type=click.IntRange(1), help="Threads per inference on the CPU. Default: one per physical core."
+    ),
     click.option("--cpus", metavar="LIST", help="Pin every worker to these processors (0-3)."),
     click.option("--weights", metavar="random|pretrained|PATH", help="Default: random (seeded)."),
     click.option(

@@ -88,16 +88,20 @@ def _override_runtimes(merged: dict[str, Any], matrix: Mapping[str, Any]) -> Non
     taken = listed or plan.default_runtimes()
     entries: list[Any] = [{"name": entry} if isinstance(entry, str) else copy.copy(entry) for entry in taken]
     named: list[dict[str, Any]] = [entry for entry in entries if isinstance(entry, dict)]
-    for runtime in (*options_of, *pythons):
-        if runtime not in [entry.get("name") for entry in named]:
-            raise _unmeasured(runtime, "an option" if runtime in options_of else "an interpreter")
+    for name in (*options_of, *pythons):
+        if name not in [entry.get("name") for entry in named]:
+            raise _unmeasured(name, "an option" if name in options_of else "an interpreter")
     for runtime, options in options_of.items():
         for entry in named:
             given = entry.get("options", {})
             if entry.get("name") == runtime and isinstance(given, dict):
                 entry["options"] = {**given, **options}
-    for entry in named:
-        entry.update({"python": pythons[name]} if (name := entry.get("name")) in pythons else {})
+    for runtime, path in pythons.items():
+        mine = [entry for entry in named if entry.get("name") == runtime]
+        if len({entry.get("python", "") for entry in mine}) > 1:
+            raise PlanInvalid(f"the plan has {runtime} in several interpreters", f"leave out --python {runtime}={path}")
+        for entry in mine:
+            entry["python"] = path
     merged["runtimes"] = entries
 
 
@@ -109,5 +113,8 @@ def _unmeasured(name: str, what: str) -> PlanInvalid:
     runtimes, exporters = registry.found("runtimes"), registry.found("exporters")
     if name in runtimes:
         return PlanInvalid(f"{what} is given for {name!r}, which the plan does not measure", f"add -r {name}")
+    if what == "an interpreter":
+        exporter = "an exporter: give its runtime" if name in exporters else "no runtime"
+        return UnknownName(f"{what} is given for {name!r}, which is {exporter}", did_you_mean(name, runtimes, ""))
     hint = did_you_mean(name, [*runtimes, *exporters], "see: backbench list runtimes, backbench list exporters")
     return UnknownName(f"{what} is given for {name!r}, which is neither a runtime nor an exporter", hint)

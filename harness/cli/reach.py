@@ -28,9 +28,9 @@ def reach(pythons: Mapping[str, str] | None = None) -> Iterator[Reached]:
 
     Raises `StoreFailed` before the first where the workers' logs cannot be written, `UnknownName`, `PlanInvalid`.
     """
-    places = {name: interpreter.probe(path).python for name, path in (pythons or {}).items()}
-    for name in places:
+    for name in pythons or {}:
         registry.plugin("runtimes", name)
+    places = {name: interpreter.probe(path).python for name, path in (pythons or {}).items()}
     logs = cache.root() / "logs"
     with cache.writing(cache.root()):
         logs.mkdir(parents=True, exist_ok=True)

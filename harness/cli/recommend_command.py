@@ -10,7 +10,7 @@ import click
 
 from harness import again
 from harness.cli.exits import FAILED, UNDECIDED, VerdictCommand, warn_unfinished
-from harness.cli.matrix import Quantity
+from harness.cli.matrix import Quantity, python_option
 from harness.cli.output import form_of
 from harness.model import PRECISIONS
 
@@ -61,6 +61,7 @@ def _constraints(function: Callable[..., Any]) -> Callable[..., Any]:
     metavar="PLAN|NAME",
     help="Measure these first: first-choice (20 backbones), a plan file, or a timm name or wildcard; repeatable.",
 )
+@python_option
 @click.option("--budget", type=Quantity("TIME", "seconds"), help="With --models: measuring time per cell.")
 @click.option("--processes", type=click.IntRange(1, 100), help="With --models: fresh processes per cell.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="With --models: results folder.")
@@ -127,6 +128,7 @@ def _code(answer: Recommendation) -> int:
 
 def _refuse_measuring_options(asked: Mapping[str, Any]) -> None:
     given = [f"--{name}" for name in ("budget", "processes", "out", "resume", "jobs") if asked[name]]
+    given += ["--python"] if asked["pythons"] else []
     if given:
         raise click.UsageError(f"{', '.join(given)}: nothing is measured where a RUN is given; leave one of them out")
 
@@ -235,7 +237,7 @@ def _measured(models: Sequence[str], asked: Mapping[str, Any], console: Console)
     options = matrix.blank() | {
         "models": () if plans else models, "devices": asked["devices"], "runtimes": asked["runtimes"],
         "precisions": asked["precisions"], "batches": (asked["batch"],) if asked["batch"] else (),
-        "budget": asked["budget"], "processes": asked["processes"],
+        "budget": asked["budget"], "processes": asked["processes"], "pythons": asked["pythons"],
     }  # fmt: skip
     made = matrix.resolve(plans[0] if plans else None, options)
     refuse_if_empty(made)

@@ -26,7 +26,8 @@ ENVIRONMENTS = "environments"
 def oppose(base: Plan, new: Plan, runtimes: Sequence[str], pythons: tuple[str, str]) -> Plan:
     """A group of two for each cell of `base` and the one of `new` that differs in the backbone alone.
 
-    Cells of other runtimes than `runtimes` (a baseline that the plan added) are left out; none given leaves all in.
+    Cells of other runtimes than `runtimes` (a baseline that the plan added) are left out; none given leaves all in. The
+    interpreters in `pythons`, where given, come before those of the plans.
     Raises `NotComparable` where a cell has no counterpart.
     """
     groups = []
@@ -35,7 +36,8 @@ def oppose(base: Plan, new: Plan, runtimes: Sequence[str], pythons: tuple[str, s
     for cell in _cells(base, runtimes):
         if (other := counterparts.get(_place(cell, same))) is None:
             raise NotComparable(f"{cell.title} can be measured of BASE only", "see: backbench list runtimes")
-        twins = (replace(cell, python=pythons[0]), replace(other, python=pythons[1], label=NEW))
+        own = (pythons[0] or cell.python, pythons[1] or other.python)
+        twins = (replace(cell, python=own[0]), replace(other, python=own[1], label=NEW))
         groups.append(Group(codec.key(twins), twins, codec.key(twins[0])))
     refused = [record for record in base.refused if not runtimes or record.cell.runtime in runtimes]
     return Plan("compare", tuple(groups), base.rules, tuple(refused))

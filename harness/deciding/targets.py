@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import again, device_names, plan, registry, spec
+from harness import again, device_names, interpreter, plan, registry, spec
 from harness.deciding.evidence import Evidence
 from harness.deciding.figures import Decide
 from harness.deciding.limits import Limit, Result, Verdict, judge
@@ -66,6 +66,7 @@ def matches(asked: TargetSpec, cell: Cell) -> bool:
         asked.threads in (None, cell.threads)
         and asked.input_size in (None, cell.backbone.input_size)
         and asked.weights in (None, cell.backbone.weights, Path(cell.backbone.weights).name)
+        and (asked.python is None or cell.python == interpreter.path_of(asked.python))
     )
     return exact and left_open and fnmatch.fnmatchcase(cell.backbone.name, name)
 
@@ -86,7 +87,7 @@ def _measure(target: Target) -> Decide:
     backbone = Backbone(asked.backbone, weights=asked.weights or "random", input_size=asked.input_size or 0)
     cell = Cell(
         backbone, asked.runtime, asked.precision, asked.batch, device_names.numbered(asked.device), asked.threads or 0,
-        _differing(asked),
+        _differing(asked), python=interpreter.path_of(asked.python or ""),
     )  # fmt: skip
     return Decide(advice=shlex.join(["backbench", "run", *again.options([cell])]))
 
@@ -112,7 +113,8 @@ def planned(targets: Targets, sources: plan.Sources, rules: Mapping[str, Any]) -
 def _resolved(target: Target, rules: Mapping[str, Any], sources: plan.Sources) -> Plan:
     asked = target.asked
     data = {
-        "backbones": [asked.backbone], "runtimes": [{"name": asked.runtime, "options": asked.options}],
+        "backbones": [asked.backbone],
+        "runtimes": [{"name": asked.runtime, "options": asked.options, "python": asked.python or ""}],
         "precisions": [asked.precision], "batches": [asked.batch],
         "devices": [device_names.numbered(asked.device)], "rules": rules,
     }  # fmt: skip

@@ -83,6 +83,7 @@ class DefaultsSpec(Strict):
     threads: int | None = Field(default=None, ge=1)
     weights: str | None = None
     input_size: int | None = Field(default=None, ge=8, le=8192)
+    python: str | None = None
 
 
 class TargetSpec(DefaultsSpec):

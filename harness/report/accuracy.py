@@ -117,12 +117,9 @@ def title(records: Sequence[Accuracy]) -> str:
 def row(record: Accuracy) -> tuple[str, ...]:
     """The words of one cell, in the order of `HEADERS`."""
     cell = record.cell
-    runtime = cell.runtime + "".join(f" {k}={v}" for k, v in sorted(cell.options.items()))
-    if cell.device != "cpu":
-        runtime += f" ({cell.device})"
     lost = record.drop
     return (
-        runtime,
+        naming.of_runtime(cell),
         cell.precision,
         percent(record.top1, _images(record)) if record.top1 else "–",
         f"{record.top5.value * 100:.2f}" if record.top5 else "–",

@@ -65,22 +65,9 @@ def called(records: Iterable[Record]) -> Mapping[Backbone, str]:
 
 
 def _row(record: Record, name: str, alike: frozenset[tuple[str, str]]) -> tuple[str, ...]:
-    """`alike` are options of exporters that need not be told: the command has them."""
+    """`alike` are options of exporters that are told below the table."""
     cell = record.cell
-    runtime = cell.runtime + "".join(f" {k}={v}" for k, v in sorted(cell.options.items()))
-    runtime += "".join(
-        f" {exporter}.{k}={v}"
-        for exporter, given in sorted(cell.exports.items())
-        for k, v in sorted(given.items())
-        if (exporter, k) not in alike
-    )
-    if cell.python:
-        runtime += f" python={cell.python}"
-    if cell.device != "cpu":
-        runtime += f" ({cell.device})"
-    if cell.label:
-        runtime += f" [{cell.label}]"
-    head = (name, runtime, cell.precision, str(cell.batch))
+    head = (name, naming.of_runtime(cell, alike), cell.precision, str(cell.batch))
     if record.outcome != "ok":
         return (*head, *("–",) * (len(HEADERS) - len(head) - 1), record.outcome.replace("_", " "))
     return (*head, *_figures(record), record.trust or "–")
@@ -205,12 +192,17 @@ def footer(reported: Reported) -> list[str]:
 
 def _reading(records: Sequence[Record]) -> list[str]:
     baselines = sorted({r.baseline_title for r in records if r.baseline_title})
-    threads = sorted({r.cell.threads for r in records})
+    told = (r.facts.threads if r.facts is not None else None for r in records)
+    threads = sorted({r.cell.threads if used is None else used for r, used in zip(records, told, strict=True)})
     lines = [
         f"latency: median of `compute` (run + sync), one inference at a time, {'/'.join(map(str, threads))} threads; "
         "p99 only where at least 662 samples support it",
         f"speed-up: over {' or '.join(baselines) or '–'}, from rounds measured in turn, with its 95 % interval",
     ]
+    if alike := _alike(records):
+        cells = [r.cell for r in records]
+        values = {(x, k): v for cell in cells for x, given in cell.exports.items() for k, v in given.items()}
+        lines.append("exporters: " + ", ".join(f"{x}.{k}={values[x, k]}" for x, k in sorted(alike)))
     if any(r.cell.backbone.weights == "random" for r in records):
         lines.append("weights: random (seeded): latency is that of trained weights, accuracy says nothing")
     return lines + _accuracies(records)
@@ -220,6 +212,11 @@ def _origin(run: Run) -> list[str]:
     return [
         f"machine: {run.machine.get('cpu')}, {run.machine.get('cpus_usable')} CPUs, {run.machine.get('system')}"
         + (", virtual" if run.machine.get("virtual_machine") else ""),
-        "versions: " + ", ".join(f"{name} {version}" for name, version in run.versions.items()),
+        "versions: " + _told(run.versions),
+        *(f"versions in {python}: {_told(versions)}" for python, versions in run.elsewhere.items()),
         f"run: {run.id}, {run.started}; command: {' '.join(run.command)}",
     ]
+
+
+def _told(versions: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())

@@ -156,6 +156,7 @@ def _origin(one: Reported) -> _Origin:
         + (", virtual" if machine.get("virtual_machine") else ""),
         "system": f"{machine.get('system')}, {machine.get('kernel') or machine.get('architecture') or ''}".strip(", "),
         "versions": ", ".join(f"{name} {version}" for name, version in run.versions.items()),
+        **{f"versions in {python}": ", ".join(map(" ".join, found.items())) for python, found in run.elsewhere.items()},
         "started": run.started, "finished": run.finished or "unfinished: cells may be missing",
     }  # fmt: skip
     if run.overhead_ns is not None:

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from harness.model import Backbone
+from harness.model import Backbone, Cell
 
 
 def of(backbone: Backbone) -> str:
     """The name, with what else of its plan makes a group of its own: its size and its outputs."""
     size = f"{backbone.input_size} px" if backbone.input_size else ""
     return " ".join(filter(None, (backbone.name, size, "features" if backbone.features_only else "")))
+
+
+def of_runtime(cell: Cell, alike: Container[tuple[str, str]] = ()) -> str:
+    """The runtime with its options, interpreter and device, and those options of its exporters that are not in `alike`."""
+    words = [cell.runtime, *(f"{name}={value}" for name, value in sorted(cell.options.items()))]
+    words += [
+        f"{exporter}.{name}={value}"
+        for exporter, given in sorted(cell.exports.items())
+        for name, value in sorted(given.items())
+        if (exporter, name) not in alike
+    ]
+    words += [f"python={cell.python}"] if cell.python else []
+    words += [f"({cell.device})"] if cell.device != "cpu" else []
+    return " ".join([*words, f"[{cell.label}]"] if cell.label else words)
 
 
 def names(backbones: Iterable[Backbone]) -> Mapping[Backbone, str]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from harness.record import Record, Roofline
+from harness.report import naming
 from harness.report.content import Reported, called
 from harness.report.forms import escape, line
 from harness.units import show_bytes, show_ms
@@ -34,9 +35,7 @@ def rows(records: Sequence[Record]) -> list[tuple[str, ...]]:
 
 def _row(name: str, record: Record, found: Roofline) -> tuple[str, ...]:
     cell, compute = record.cell, record.latency["compute"]
-    runtime = cell.runtime + "".join(f" {k}={v}" for k, v in sorted(cell.options.items()))
-    label = f" [{cell.label}]" if cell.label else ""
-    return (name, runtime + label, cell.precision, str(cell.batch), *figures(found, compute.median_ns))
+    return (name, naming.of_runtime(cell), cell.precision, str(cell.batch), *figures(found, compute.median_ns))
 
 
 def figures(found: Roofline, median_ns: float) -> tuple[str, ...]:

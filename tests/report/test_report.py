@@ -139,7 +139,8 @@ def test_an_exporters_option_is_told_where_it_tells_cells_apart() -> None:
     def named(*records: Record) -> list[str]:
         return [row[1] for row in content.rows(records)]
 
-    assert named(made(17), made(17, 8)) == ["ort_cpu", "ort_cpu"], "the command has it"
+    assert named(made(17), made(17, 8)) == ["ort_cpu", "ort_cpu"]
+    assert "exporters: onnx_dynamo.opset=17" in content._reading([made(17), made(17, 8)]), "told once"
     assert named(made(17), made(18)) == ["ort_cpu onnx_dynamo.opset=17", "ort_cpu onnx_dynamo.opset=18"]
     assert named(made(17), made(0)) == ["ort_cpu onnx_dynamo.opset=17", "ort_cpu"]
     assert named(made(0), made(0, python="/new/python")) == ["ort_cpu", "ort_cpu python=/new/python"]
