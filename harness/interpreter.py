@@ -22,9 +22,12 @@ NEEDS = "numpy click rich pydantic PyYAML psutil py-cpuinfo platformdirs fileloc
 _PROBE = """
 import json, platform, sys
 import harness.codec, harness.measure, harness.reference, harness.registry, harness.usage, harness.verify, harness.worker
-from harness import installed, machine
+from harness import installed, machine, registry
 versions, libraries = machine.versions(), installed.versions(sys.argv[1:])
-print(json.dumps({"version": platform.python_version(), "versions": dict(versions), "libraries": dict(libraries)}))
+plugins = [*registry.found("runtimes"), *registry.found("exporters")]
+print(json.dumps({
+    "version": platform.python_version(), "versions": dict(versions), "libraries": dict(libraries), "plugins": plugins,
+}))
 """
 
 
@@ -39,6 +42,9 @@ class Environment:
     """Installed version of every library that matters, by distribution name."""
     libraries: Mapping[str, str] = field(default_factory=dict, metadata=LATER)
     """What plug-ins need and use, by import name: its version, `absent` where it is not installed there."""
+
+    plugins: tuple[str, ...] = field(default=(), metadata=LATER)
+    """Runtimes and exporters that a worker finds there."""
 
     def missing(self, needs: Mapping[str, str]) -> tuple[str, ...]:
         """The requirements among `needs` that are not installed there, by import name."""
@@ -72,7 +78,7 @@ def probe(python: str) -> Environment:
     if said is None:
         last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
         raise PlanInvalid(f"{path} cannot run a worker: {last}", f"{path} -m pip install {NEEDS}")
-    return Environment(str(path), said["version"], said["versions"], said["libraries"])
+    return Environment(str(path), said["version"], said["versions"], said["libraries"], tuple(said["plugins"]))
 
 
 def _libraries() -> Sequence[str]:
@@ -86,6 +92,8 @@ def check_installed(name: str, needs: Mapping[str, str], python: str = "") -> No
     """Raise `MissingLibrary`, with the line that installs it, where a plug-in's library is not there (in `python`)."""
     if not python:
         registry.check_installed(name, needs)
+    elif name not in probe(python).plugins:
+        raise MissingLibrary(f"{name} is a plug-in that {python} does not have", "install its package there too")
     elif lacking := probe(python).missing(needs):
         raise MissingLibrary(
             f"{name} needs {', '.join(lacking)}, which is not installed for {python}",
@@ -99,7 +107,7 @@ def of_exporter(name: str, python: str) -> str:
     There, what is good for that environment's library alone (an engine), and what only it has installed.
     """
     exporter = registry.exporter_class(name)
-    if not python or probe(python).missing(exporter.needs):
+    if not python or name not in probe(python).plugins or probe(python).missing(exporter.needs):
         return ""
     return "" if exporter.portable and not registry.missing(exporter.needs) else python
 

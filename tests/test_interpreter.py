@@ -102,7 +102,14 @@ def elsewhere(tmp_path: Path) -> str:
         "torch": "absent",
         "numpy": "2.2.6",
     }
-    said = json.dumps({"version": "3.10.13", "versions": {"numpy": "2.2.6"}, "libraries": libraries})
+    said = json.dumps(
+        {
+            "version": "3.10.13",
+            "versions": {"numpy": "2.2.6"},
+            "libraries": libraries,
+            "plugins": ["tensorrt", "tensorrt_engine", "torch_eager"],
+        }
+    )
     python = tmp_path / "trt8"
     python.write_text(f"#!/bin/sh\necho '{said}'\n")
     python.chmod(0o755)
@@ -121,6 +128,11 @@ def test_what_is_installed_there_counts(elsewhere: str) -> None:
     ) as caught:
         interpreter.check_installed("torch_eager", registry.runtime_class("torch_eager").needs, elsewhere)
     assert caught.value.hint == f"{elsewhere} -m pip install torch timm"
+
+
+def test_a_plug_in_that_is_not_there_is_told_when_planned(elsewhere: str) -> None:
+    with pytest.raises(MissingLibrary, match=f"mine is a plug-in that {elsewhere} does not have"):
+        interpreter.check_installed("mine", {}, elsewhere)
 
 
 def test_an_engine_is_built_where_it_runs_and_what_is_portable_here(elsewhere: str) -> None:
