@@ -92,12 +92,17 @@ def test_no_part_of_a_random_backbone_is_silent(name: str, size: int, tmp_path: 
     assert nets.rel_l2(changed, whole) > 1e-3
 
 
-def plain(depth: int) -> torch.nn.Module:
-    """Convolutions, BatchNorms and ReLUs without a shortcut: chaotic where they are random."""
+def grouped(channels: int) -> torch.nn.Module:
+    """The norm of networks that keep no statistics (BiT)."""
+    return torch.nn.GroupNorm(2, channels)
+
+
+def plain(depth: int, norm: Callable[[int], torch.nn.Module] = torch.nn.BatchNorm2d) -> torch.nn.Module:
+    """Convolutions, norms and ReLUs without a shortcut: chaotic where they are random."""
     torch.manual_seed(0)
     layers: list[torch.nn.Module] = [torch.nn.Conv2d(3, 8, 3, padding=1)]
     for _ in range(depth):
-        layers += [torch.nn.BatchNorm2d(8), torch.nn.ReLU(), torch.nn.Conv2d(8, 8, 3, padding=1)]
+        layers += [norm(8), torch.nn.ReLU(), torch.nn.Conv2d(8, 8, 3, padding=1)]
     return torch.nn.Sequential(*layers)
 
 
@@ -113,8 +118,11 @@ def rounding(net: torch.nn.Module, seen: Any = SEEN) -> float:
     return float((single - double).norm() / double.norm())
 
 
-def test_a_network_that_amplifies_rounding_errors_is_calmed(monkeypatch: pytest.MonkeyPatch) -> None:
-    calmed, chaotic = plain(60), plain(60)
+@pytest.mark.parametrize("norm", [torch.nn.BatchNorm2d, grouped])
+def test_a_network_that_amplifies_rounding_errors_is_calmed(
+    norm: Callable[[int], torch.nn.Module], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calmed, chaotic = plain(60, norm), plain(60, norm)
     random_weights.enliven(calmed, SEEN, 0)
     monkeypatch.setattr(random_weights, "_MOST_ROUNDING", float("inf"))
     random_weights.enliven(chaotic, SEEN, 0)
