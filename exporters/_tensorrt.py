@@ -1,73 +1,15 @@
-"""The steps of building a TensorRT engine, each for every version that is supported."""
+"""Configuring and building a TensorRT engine, for every version that is supported."""
 
 from __future__ import annotations
 
-import contextlib
-import importlib.util
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 
+from exporters._tensorrt_parse import typed
 from harness.api import JSON, ExportFailed, Precision, Request, RunFailed, Unsupported, nvidia
 
 _FLAGS: Mapping[Precision, str] = {"fp16": "BuilderFlag.FP16", "bf16": "BuilderFlag.BF16", "int8": "BuilderFlag.INT8"}
 """What a weakly typed network (TensorRT 8) needs, or it would run a typed graph's layers in fp32."""
 _DEFAULT_LEVEL = 3
-
-
-def parse(
-    trt: nvidia.types.TensorRT, builder: nvidia.types.Builder, log: nvidia.types.ILogger, file: Path, device: str
-) -> nvidia.types.INetworkDefinition:
-    """The network of an ONNX file, strongly typed where TensorRT has that (10 and 11).
-
-    Raises `Unsupported` with every node that the parser does not take, `ExportFailed` for another reason.
-    """
-    network = builder.create_network(_creation_flags(trt, device))
-    parser = trt.OnnxParser(network, log)
-    if parser.parse_from_file(str(file)) and not parser.num_errors:
-        return network
-    problems = [parser.get_error(index) for index in range(parser.num_errors)]
-    if not problems:
-        raise nvidia.failure(ExportFailed, f"TensorRT's parser does not take {file.name}", nvidia.said(log))
-    lines = "".join(f"\n  - {_told(problem, file)}" for problem in problems)
-    lacking = all("UNSUPPORTED" in str(problem.code()) for problem in problems)
-    kind = Unsupported if lacking else ExportFailed
-    options = "-o onnx_dynamo.opset=16 -o onnx_torchscript.opset=16"
-    older = f"take an older opset ({options}) or a newer TensorRT, or measure it by ort_cuda"
-    hint = older if lacking else "export the model again"
-    raise kind(f"TensorRT {trt.__version__} does not take {len(problems)} nodes of {file.name}:{lines}", hint)
-
-
-def typed(trt: nvidia.types.TensorRT, device: str) -> bool:
-    """Whether the types are taken from the graph: on 10 and 11; for a DLA on 11 alone, which has no flags of a precision."""
-    flag = nvidia.optional(trt.NetworkDefinitionCreationFlag, "NetworkDefinitionCreationFlag.STRONGLY_TYPED")
-    by_flags = device.startswith("dla") and nvidia.optional(trt.BuilderFlag, "BuilderFlag.FP16") is not None
-    return flag is not None and not by_flags
-
-
-def _creation_flags(trt: nvidia.types.TensorRT, device: str) -> int:
-    flags = trt.NetworkDefinitionCreationFlag
-    flag = nvidia.optional(flags, "NetworkDefinitionCreationFlag.STRONGLY_TYPED") if typed(trt, device) else None
-    if flag is None:
-        flag = nvidia.optional(flags, "NetworkDefinitionCreationFlag.EXPLICIT_BATCH")
-    return 0 if flag is None else 1 << int(flag)
-
-
-def _told(problem: nvidia.types.ParserError, file: Path) -> str:
-    """A parser's error with its node: name and operator by the parser (10 and later), else by the file's list."""
-    name = nvidia.optional(problem, "ParserError.node_name")
-    operator = nvidia.optional(problem, "ParserError.node_operator")
-    told = name is not None and operator is not None
-    where = f"{name()!r} ({operator()})" if told else _node(file, problem.node())
-    return f"node {where}: {problem.desc().strip()}"
-
-
-def _node(file: Path, index: int) -> str:
-    if index < 0 or importlib.util.find_spec("onnx") is None:
-        return f"number {index}"
-    import onnx
-
-    nodes = onnx.load(str(file), load_external_data=False).graph.node
-    return f"{nodes[index].name!r} ({nodes[index].op_type})" if index < len(nodes) else f"number {index}"
 
 
 def configure(
@@ -206,29 +148,3 @@ def build(
         kind = RunFailed if nvidia.why(reason) else ExportFailed
         raise nvidia.failure(kind, "TensorRT did not build the engine", reason)
     return plan
-
-
-@contextlib.contextmanager
-def timing_cache(
-    trt: nvidia.types.TensorRT, config: nvidia.types.IBuilderConfig, belongs: Mapping[str, JSON], *, used: bool
-) -> Iterator[dict[str, JSON]]:
-    """Kernel timings of earlier builds on this GPU and version: attached before a build, kept after it.
-
-    Yields what the manifest keeps. Always attached, empty where it is not `used`: two builds then differ in nothing else.
-    """
-    file = nvidia.timing_cache_file(belongs)
-    with nvidia.locked(file):
-        known = file.read_bytes() if used and file.exists() else b""
-        cache, refused = _attached(config, known), False
-        if cache is None:  # of another driver; and 8.5 on an H100 could not read back one that it had written
-            known, refused = b"", True
-            cache = _attached(config, known)
-        yield {"used": used, "bytes_before": len(known), "refused": refused}
-        if used and cache is not None:
-            nvidia.replace_file(file, cache.serialize())
-
-
-def _attached(config: nvidia.types.IBuilderConfig, known: bytes) -> nvidia.types.ITimingCache | None:
-    """The timing cache that a builder takes of these bytes; None where it takes none."""
-    cache = config.create_timing_cache(known)
-    return cache if cache is not None and config.set_timing_cache(cache, ignore_mismatch=False) else None

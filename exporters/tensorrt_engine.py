@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from exporters._specs import fixed
-from exporters._tensorrt import build, configure, parse, timing_cache
+from exporters._tensorrt import build, configure
+from exporters._tensorrt_parse import parse
+from exporters._tensorrt_timings import timing_cache
 from harness.api import JSON, Artifact, Export, Exporter, ExportFailed, Request, RunFailed, nvidia
 
 

@@ -28,7 +28,8 @@ SOURCES = (
 CUDA = ("cuda-core==1.0.1", "cuda-core==1.2.2")
 TYPES, CUDA_TYPES = ROOT / "harness" / "tensorrt_types.py", ROOT / "runtimes" / "_cuda.py"
 ADAPTER = (
-    "harness/nvidia.py", "exporters/tensorrt_engine.py", "exporters/_tensorrt.py", "runtimes/tensorrt.py",
+    "harness/nvidia.py", "exporters/tensorrt_engine.py", "exporters/_tensorrt.py", "exporters/_tensorrt_parse.py",
+    "exporters/_tensorrt_timings.py", "runtimes/tensorrt.py",
     "runtimes/_tensorrt.py", "runtimes/_tensorrt_engine.py", "runtimes/_tensorrt_profile.py",
     "runtimes/_tensorrt_probe.py", "runtimes/_cuda.py",
 )  # fmt: skip

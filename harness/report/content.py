@@ -212,11 +212,12 @@ def _origin(run: Run) -> list[str]:
     return [
         f"machine: {run.machine.get('cpu')}, {run.machine.get('cpus_usable')} CPUs, {run.machine.get('system')}"
         + (", virtual" if run.machine.get("virtual_machine") else ""),
-        "versions: " + _told(run.versions),
-        *(f"versions in {python}: {_told(versions)}" for python, versions in run.elsewhere.items()),
+        "versions: " + versions_told(run.versions),
+        *(f"versions in {python}: {versions_told(versions)}" for python, versions in run.elsewhere.items()),
         f"run: {run.id}, {run.started}; command: {' '.join(run.command)}",
     ]
 
 
-def _told(versions: Mapping[str, str]) -> str:
+def versions_told(versions: Mapping[str, str]) -> str:
+    """`torch 2.13.0, timm 1.0.31`."""
     return ", ".join(f"{name} {version}" for name, version in versions.items())

@@ -17,7 +17,7 @@ from typing import Any
 from harness import __version__
 from harness.errors import StoreFailed
 from harness.report import answer, charts, content, listing, points, roofs, tails
-from harness.report.content import Reported
+from harness.report.content import Reported, versions_told
 from harness.report.drawing import Drawing
 from harness.report.points import Point
 from harness.units import counted
@@ -155,8 +155,8 @@ def _origin(one: Reported) -> _Origin:
         "machine": f"{machine.get('cpu')}, {machine.get('cpus_usable')} CPUs"
         + (", virtual" if machine.get("virtual_machine") else ""),
         "system": f"{machine.get('system')}, {machine.get('kernel') or machine.get('architecture') or ''}".strip(", "),
-        "versions": ", ".join(f"{name} {version}" for name, version in run.versions.items()),
-        **{f"versions in {python}": ", ".join(map(" ".join, found.items())) for python, found in run.elsewhere.items()},
+        "versions": versions_told(run.versions),
+        **{f"versions in {python}": versions_told(found) for python, found in run.elsewhere.items()},
         "started": run.started, "finished": run.finished or "unfinished: cells may be missing",
     }  # fmt: skip
     if run.overhead_ns is not None:

@@ -603,5 +603,6 @@ def test_what_it_belongs_to_is_part_of_the_recipe(tmp_path: Path, monkeypatch: p
 def test_an_engine_is_made_again_when_any_part_of_its_exporter_changes() -> None:
     from harness.recipes import _own_modules
 
-    own = ("exporters.tensorrt_engine", "exporters._specs", "exporters._tensorrt")
+    parts = ("_specs", "_tensorrt", "_tensorrt_parse", "_tensorrt_timings")
+    own = ("exporters.tensorrt_engine", *(f"exporters.{part}" for part in parts))
     assert _own_modules("exporters.tensorrt_engine") == own
